@@ -1,0 +1,124 @@
+"""Power laws: exponents with their errors, in a stated window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._validation import real
+
+__all__ = ["PowerLaw", "fit_power_law", "first_crossing"]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``y = prefactor x^exponent``, fitted on ``window``; call it to evaluate it.
+
+    Attributes
+    ----------
+    exponent, exponent_error : float
+        Slope in log-log coordinates and its standard error (nan for two points).
+    prefactor : float
+    window : tuple of float
+        Smallest and largest ``x`` used.
+    n_points : int
+    """
+
+    exponent: float
+    exponent_error: float
+    prefactor: float
+    window: tuple[float, float]
+    n_points: int
+
+    def __call__(self, x):
+        """Evaluate the law at ``x``."""
+        return self.prefactor * np.asarray(x, dtype=float)**self.exponent
+
+
+def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
+    """Least-squares power law through ``(x, y)`` with ``low <= x <= high``, in log-log coordinates.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+        Positive numbers.
+    low, high : float
+        The window in ``x``.
+
+    Returns
+    -------
+    PowerLaw
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, numbers not positive inside the window, or fewer than two points there.
+
+    Examples
+    --------
+    >>> law = fit_power_law([1.0, 2.0, 4.0, 8.0], [3.0, 12.0, 48.0, 192.0])
+    >>> round(law.exponent, 6), round(law.prefactor, 6)
+    (2.0, 3.0)
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"x and y must be one-dimensional and equally long, got shapes {x.shape} and {y.shape}")
+    inside = (x >= low) & (x <= high)
+    log_x = np.log(real("x", x[inside], above=0.0, hint="a power law needs positive numbers; narrow the window"))
+    log_y = np.log(real("y", y[inside], above=0.0, hint="a power law needs positive numbers; narrow the window"))
+    if log_x.size < 2 or np.ptp(log_x) == 0:
+        raise ValueError(f"window low = {low:g}, high = {high:g} holds {log_x.size} points of x, but a slope needs two "
+                         "different ones: widen it")
+    centred = log_x - log_x.mean()
+    slope = centred @ log_y / (centred @ centred)
+    offset = log_y.mean() - slope * log_x.mean()
+    freedom = log_x.size - 2
+    residual = log_y - offset - slope * log_x
+    error = np.sqrt(residual @ residual / freedom / (centred @ centred)) if freedom else np.nan
+    return PowerLaw(float(slope), float(error), float(np.exp(offset)), (float(x[inside].min()), float(x[inside].max())),
+                    int(log_x.size))
+
+
+def first_crossing(times, values, level):
+    """First time a curve rises to ``level``, interpolated linearly between samples.
+
+    Parameters
+    ----------
+    times : array_like, shape (n_times,)
+        Increasing.
+    values : array_like, shape (..., n_times)
+        Curves, one along the last axis.
+    level : array_like
+        Level of each curve; broadcasts with ``values[..., 0]``.
+
+    Returns
+    -------
+    ndarray
+        One time a curve: the first sample's time for curves that start at or above the level, nan for curves that
+        never reach it.
+
+    Raises
+    ------
+    ValueError
+        ``times`` does not match the last axis of ``values`` or does not increase.
+
+    Examples
+    --------
+    >>> first_crossing([0.0, 1.0, 2.0], [[0.0, 0.5, 1.0], [0.0, 0.1, 0.2]], 0.75)
+    array([1.5, nan])
+    """
+    times, values = real("times", times), np.asarray(values, dtype=float)
+    if times.ndim != 1 or values.ndim == 0 or values.shape[-1] != times.size or np.any(np.diff(times) <= 0):
+        raise ValueError(f"times must increase and match the last axis of values, got shapes {times.shape} and "
+                         f"{values.shape}")
+    level = np.broadcast_to(np.asarray(level, dtype=float), values.shape[:-1])
+    reached = values >= level[..., None]
+    after = np.argmax(reached, axis=-1)
+    before = np.maximum(after - 1, 0)
+    def pick(index): return np.take_along_axis(values, index[..., None], -1)[..., 0]
+    rise = pick(after) - pick(before)
+    share = np.where(rise > 0, (level - pick(before)) / np.where(rise > 0, rise, 1.0), 0.0)
+    crossing = times[before] + share * (times[after] - times[before])
+    crossing = np.where(after == 0, times[0], crossing)
+    return np.where(reached.any(-1), crossing, np.nan)[()]
