@@ -1,0 +1,44 @@
+# Everything here is a thin call; where make is missing, run the lines themselves in an environment made by
+#   python -m venv .venv && .venv/bin/pip install -c constraints.txt -e ".[book,test]"
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+BENCH := .venv/.installed-bench
+
+# One BLAS thread: more change the last digits, and the work is already parallel over notebooks and tests.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
+export DLN_CACHE := off
+
+.PHONY: env book html test bench clean
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "make: this needs Python 3.11 or newer as $(PYTHON); name another with make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) lacks venv; install it (on Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q uv || { echo "make: no package index was reached; check the network or pip's configuration"; exit 1; }
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test]"
+	@touch $@
+
+$(BENCH): $(STAMP)
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test,bench]"
+	@touch $@
+
+book: $(STAMP)
+	$(BIN)/dln run
+	$(BIN)/dln build
+
+html: $(STAMP)
+	$(BIN)/dln build --committed
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+bench: $(BENCH)
+	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-json=_build/bench.json
+
+clean:
+	rm -rf _build .pytest_cache

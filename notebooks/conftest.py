@@ -1,0 +1,53 @@
+"""Closes what nbval leaves open: it never looks at pictures, nor at a notebook without outputs.
+
+nbval re-executes each cell and compares text. This hook reads the results of that same execution, so a notebook is
+still run only once.
+"""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+#: A pixel differs if a channel is off by more than this (of 255): below it lies what antialiasing may do.
+CHANNEL_TOLERANCE = 24
+#: More differing pixels than this fail. A full-width line of two pixels in a tall figure is about 0.3 %.
+PIXEL_TOLERANCE = 0.0005
+
+
+def pictures(outputs):
+    return [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+
+
+def decode(png):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int)
+
+
+def differing_fraction(old, new):
+    """Share of pixels that differ between two base64 PNGs; 1 if their sizes do."""
+    old, new = decode(old), decode(new)
+    if old.shape != new.shape:
+        return 1.0
+    return float((np.abs(old - new).max(axis=-1) > CHANNEL_TOLERANCE).mean())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    if not hasattr(item, "cell") or not hasattr(item, "test_outputs"):
+        return (yield)
+    if item.options["skip"] or not item.options["check"]:
+        pytest.fail(f"cell {item.cell_num} is exempt from comparison (tag or comment): every output must be checked")
+    if item.cell.source.strip() and item.cell.execution_count is None:
+        pytest.fail(f"cell {item.cell_num} has never been executed: 'dln run' and 'dln accept' the notebook")
+    result = yield
+    committed, fresh = pictures(item.cell.outputs), pictures(item.test_outputs)
+    if len(committed) != len(fresh):
+        pytest.fail(f"cell {item.cell_num} has {len(committed)} pictures, but running it gives {len(fresh)}")
+    for number, (old, new) in enumerate(zip(committed, fresh), 1):
+        share = differing_fraction(old, new)
+        if share > PIXEL_TOLERANCE:
+            pytest.fail(f"picture {number} of cell {item.cell_num} differs from a fresh run in {share:.2%} of its pixels "
+                        f"(at most {PIXEL_TOLERANCE:.2%} may)")
+    return result
