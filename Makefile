@@ -38,7 +38,9 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 bench: $(BENCH)
+	mkdir -p _build
 	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-json=_build/bench.json
+	@echo "the record is records/bench.json"
 
 clean:
 	rm -rf _build .pytest_cache

@@ -53,7 +53,12 @@ def default_parameters(notebook: dict) -> dict:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "parameters" in cell.get("metadata", {}).get("tags", ()):
             values = {}
-            for statement in ast.parse("".join(cell["source"])).body:
+            try:
+                body = ast.parse("".join(cell["source"])).body
+            except SyntaxError as error:
+                raise ValueError("the cell tagged 'parameters' may only assign literals (numbers, strings, lists), "
+                                 f"but line {error.lineno} is: {(error.text or '').strip()}") from None
+            for statement in body:
                 try:
                     (target,) = statement.targets
                     values[target.id] = ast.literal_eval(statement.value)
@@ -81,6 +86,8 @@ def _profile_of(section: str, scope: dict) -> str:
         accepted = notebook["metadata"].get("dln", {})
         profile = accepted.get("profile", "default")
         parameters = accepted.get("parameters") or default_parameters(notebook)
+    scope = {name: list(value) if isinstance(value, tuple) else value for name, value in scope.items()}
+    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
     return profile if all(scope.get(name) == value for name, value in parameters.items()) else "custom"
 
 
@@ -144,6 +151,7 @@ class Claims:
             raise ValueError(f"id {id!r} is already a claim of this notebook: give each claim its own")
         if source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
+        low, high = (None if bound is None or math.isinf(bound) else bound for bound in (low, high))
         if low is None and high is None:
             raise ValueError(f"claim {id!r} has neither low nor high, so it could not fail: give it a bound")
         if low is not None and high is not None and low > high:

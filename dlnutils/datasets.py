@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -125,8 +126,8 @@ def one_hot(labels, n_classes: int = 10) -> np.ndarray:
     """
     labels = np.asarray(labels)
     if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes):
-        raise ValueError(f"labels must be integers from 0 to {n_classes - 1}, got values from {labels.min()} to "
-                         f"{labels.max()} of type {labels.dtype}")
+        span = f"values from {labels.min()} to {labels.max()} of type " if labels.dtype.kind in "iufb" else ""
+        raise ValueError(f"labels must be integers from 0 to {n_classes - 1}, got {span}{labels.dtype}")
     return np.eye(n_classes)[labels]
 
 
@@ -149,10 +150,13 @@ def data_folder() -> Path:
 
 def _read_idx(path: Path) -> np.ndarray:
     """One IDX file, gzipped or not, verified against its SHA-256."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        content = file.read()
-    name = path.name.removesuffix(".gz")
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            content = b""
+    name = path.name.removesuffix(".gz").replace(".idx", "-idx")
     digest = hashlib.sha256(content).hexdigest()
     if digest != MNIST_FILES[name]:
         raise ValueError(f"{path} has SHA-256 {digest[:12]}…, not {MNIST_FILES[name][:12]}…: it is damaged or another "
@@ -258,7 +262,8 @@ def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = 
         images = _read_idx(files[f"{prefix}-images-idx3-ubyte"])
         labels = _read_idx(files[f"{prefix}-labels-idx1-ubyte"]).astype(np.int64)
     if n_images is not None:
-        if integer("n_images", n_images) > len(images):
+        n_images = integer("n_images", n_images)
+        if n_images > len(images):
             raise ValueError(f"n_images must be at most {len(images)} for source {source!r}, got {n_images}")
         kept = np.arange(n_images) * len(images) // n_images
         images, labels = images[kept], labels[kept]

@@ -64,7 +64,7 @@ def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"x and y must be one-dimensional and equally long, got shapes {x.shape} and {y.shape}")
-    inside = (x >= low) & (x <= high)
+    inside = ~((x < low) | (x > high))
     log_x = np.log(real("x", x[inside], above=0.0, hint="a power law needs positive numbers; narrow the window"))
     log_y = np.log(real("y", y[inside], above=0.0, hint="a power law needs positive numbers; narrow the window"))
     if log_x.size < 2 or np.ptp(log_x) == 0:

@@ -76,14 +76,15 @@ def as_json(claims: list[dict]) -> str:
 def as_table(claims: list[dict]) -> str:
     """The claims as text, grouped by paper and figure."""
     verdict = {True: "holds", False: "FAILS", None: "not asserted"}
-    lines, last = [], None
+    groups: dict[tuple, list] = {}
     for claim in sorted(claims, key=lambda claim: claim["paper"]):
-        group = (claim["paper"], claim["figure"], claim["notebook"])
-        if group != last:
-            lines.append(f"\n{claim['paper']}, figure {claim['figure']}  ({claim['notebook']}, {claim['profile']})")
-            last = group
-        lines.append(f"  {verdict[claim['passed']]:<12}  {claim['shown']:>10}  {show_bound(claim['bound']):<22} "
-                     f"{claim['statement']}")
+        groups.setdefault((claim["paper"], claim["figure"]), []).append(claim)
+    lines = []
+    for (paper, figure), members in groups.items():
+        where = ", ".join(dict.fromkeys(claim["notebook"] for claim in members))
+        lines.append(f"\n{paper}, figure {figure}  ({where}; profile: {members[0]['profile']})")
+        lines += [f"  {verdict[claim['passed']]:<12}  {claim['shown']:>10}  {show_bound(claim['bound']):<22} "
+                  f"{claim['statement']}" for claim in members]
     states = [claim["passed"] for claim in claims]
     lines.append(f"\n{len(states)} claims: {states.count(True)} hold, {states.count(False)} fail, "
                  f"{states.count(None)} not asserted")

@@ -100,7 +100,7 @@ def orthogonal_matrix(n: int, rng: np.random.Generator) -> np.ndarray:
     >>> np.allclose(Q.T @ Q, np.eye(4))
     True
     """
-    Q, R = np.linalg.qr(rng.standard_normal((integer("n", n), n)))
+    Q, R = np.linalg.qr(rng.standard_normal((integer("n", n),) * 2))
     return Q * np.sign(np.diag(R))
 
 
@@ -170,18 +170,19 @@ def gradients(weights, sigma31, sigma11=None) -> list:
 
     Notes
     -----
-    Cost: two chains of products, from the error downwards and from the input upwards. Source: Saxe et al. 2013, eq. 5.
+    Cost: two chains of products with n_out rows each, from the output down and from the error down; no product of two
+    hidden layers' matrices is ever formed. Source: Saxe et al. 2013, equation 5.
     """
-    below = [None]                                         # W_{l-1} .. W_1
-    for W in weights:
-        below.append(W if below[-1] is None else W @ below[-1])
-    total = below.pop()
-    error = sigma31 - (total if sigma11 is None else total @ sigma11)
+    above = [None]                                         # W_L .. W_{l+1}, for l = L down to 1
+    for W in reversed(weights[1:]):
+        above.append(W if above[-1] is None else above[-1] @ W)
+    total = weights[0] if above[-1] is None else above[-1] @ weights[0]
+    chain = sigma31 - (total if sigma11 is None else total @ sigma11)
     out = []
-    for W, lower in zip(reversed(weights), reversed(below)):
-        out.append(error if lower is None else error @ np.swapaxes(lower, -1, -2))
-        error = np.swapaxes(W, -1, -2) @ error
-    return out[::-1]
+    for W, upper in zip(weights, reversed(above)):
+        out.append(chain if upper is None else np.swapaxes(upper, -1, -2) @ chain)
+        chain = chain @ np.swapaxes(W, -1, -2)             # the error seen from the next layer's input
+    return out
 
 
 def gradient_descent(weights, sigma31, sigma11=None, *, learning_rate: float, n_steps: int, method: str = "euler",
@@ -230,6 +231,8 @@ def gradient_descent(weights, sigma31, sigma11=None, *, learning_rate: float, n_
     choice("method", method, ("euler", "rk4"))
     rate = float(real("learning_rate", learning_rate, above=0.0))
     n_steps, every = integer("n_steps", n_steps, at_least=0), integer("every", every)
+    if not len(weights):
+        raise ValueError("weights must hold at least one matrix, got none")
     weights = [matrix(f"weights[{i}]", W, stack=True) for i, W in enumerate(weights)]
     sigma31 = matrix("sigma31", sigma31)
     for i, (lower, upper) in enumerate(zip(weights, weights[1:])):
@@ -247,18 +250,21 @@ def gradient_descent(weights, sigma31, sigma11=None, *, learning_rate: float, n_
 
     history = [np.asarray(record(weights))]
     for step in range(1, n_steps + 1):
-        k1 = slope(weights)
-        if method == "rk4":
-            k2 = slope(move(weights, k1, rate / 2))
-            k3 = slope(move(weights, k2, rate / 2))
-            k4 = slope(move(weights, k3, rate))
-            k1 = [(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(k1, k2, k3, k4)]
-        weights = move(weights, k1, rate)
-        if step % every == 0:
+        with np.errstate(over="ignore", invalid="ignore"):
+            k1 = slope(weights)
+            if method == "rk4":
+                k2 = slope(move(weights, k1, rate / 2))
+                k3 = slope(move(weights, k2, rate / 2))
+                k4 = slope(move(weights, k3, rate))
+                k1 = [(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(k1, k2, k3, k4)]
+            weights = move(weights, k1, rate)
+        if step % every == 0 or step == n_steps:
             if not all(np.isfinite(W).all() for W in weights):
                 raise ValueError(f"learning_rate = {rate:g} made the weights infinite by step {step}: take a smaller "
                                  "one (below 2 / saddles.max_hessian_eigenvalue)")
-            history.append(np.asarray(record(weights)))
+            if step % every == 0:
+                with np.errstate(over="ignore", invalid="ignore"):     # large but still finite weights
+                    history.append(np.asarray(record(weights)))
     return weights, np.stack(history)
 
 
@@ -313,6 +319,7 @@ def tanh_descent(W1, W2, targets, *, learning_rate: float, n_steps: int, record=
     """
     W1, W2 = matrix("W1", W1, stack=True), matrix("W2", W2, stack=True)
     targets = matrix("targets", targets, shape=(W2.shape[-2], W1.shape[-1]))
+    matrix("W2", W2, shape=(None, W1.shape[-2]), stack=True)
     rate = float(real("learning_rate", learning_rate, above=0.0))
     history = []
     for step in range(integer("n_steps", n_steps, at_least=0) + 1):
@@ -323,6 +330,8 @@ def tanh_descent(W1, W2, targets, *, learning_rate: float, n_steps: int, record=
         back = (np.swapaxes(W2, -1, -2) @ error) * (1 - hidden**2)
         W2 = W2 + rate * error @ np.swapaxes(hidden, -1, -2)
         W1 = W1 + rate * back
+        if not np.abs(W2).max() < 1e100:
+            raise ValueError(f"learning_rate = {rate:g} made the weights infinite by step {step + 1}: take a smaller one")
     return np.stack(history)
 
 
@@ -416,6 +425,10 @@ def decoupled_descent(sigma31, sigma11, *, n_weights: int, u0: float, learning_r
         raise ValueError(f"sigma31 must have at most as many rows as columns, got shape {sigma31.shape}")
     n = integer("n_weights", n_weights, at_least=2)
     rates = np.atleast_1d(real("learning_rates", learning_rates, above=0.0))
+    if rates.ndim != 1 or not rates.size:
+        raise ValueError(f"learning_rates must list at least one rate, got shape {rates.shape}")
+    max_steps, hold = integer("max_steps", max_steps, at_least=0), integer("hold", hold, at_least=0)
+    power = float(real("power", power, at_least=0.0))
     u0 = float(real("u0", u0, above=0.0))
     U, s, Vt = np.linalg.svd(sigma31, full_matrices=False)
     variance, basis = np.linalg.eigh(sigma11)

@@ -8,6 +8,7 @@ is kept. Nothing is ever half written: a run works on a partial file and renames
 from __future__ import annotations
 
 import ast
+import base64
 import csv
 import datetime
 import errno
@@ -29,11 +30,15 @@ from pathlib import Path
 from .claims import default_parameters, round_to_digits
 
 __all__ = ["UsageError", "Job", "Result", "find_root", "sections", "notebook_path", "read_notebook", "profiles",
-           "profile_parameters", "package_hash", "plan", "run", "accept", "stage", "build", "figure_data", "figures"]
+           "profile_parameters", "package_hash", "plan", "run", "accept", "picture_of", "stage", "build", "figure_data", "figures"]
 
 #: One BLAS thread a process: two change the last digits, and notebooks already run in parallel.
 WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "DLN_JOBS": "1",
                       "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+#: The figure that the README shows; accepting its notebook copies the picture to ``records/``.
+FRONT_FIGURE = "fig-saddles-two-layer"
 
 
 class UsageError(ValueError):
@@ -404,6 +409,16 @@ def clean(executed: dict, source: dict) -> dict:
             "nbformat": 4, "nbformat_minor": 5}
 
 
+def picture_of(notebook: dict, figure: str) -> bytes | None:
+    """The PNG that the cell drawing ``figure`` left in a notebook's outputs, if there is one."""
+    for cell in notebook["cells"]:
+        if cell.get("metadata", {}).get("mystnb", {}).get("figure", {}).get("name") == figure:
+            for output in cell.get("outputs", ()):
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output["data"]["image/png"])
+    return None
+
+
 def accept(root: Path, names=(), *, profile: str = "default") -> list[Path]:
     """Make finished runs the committed ones: the notebooks themselves, or ``records/<profile>/`` for other profiles.
 
@@ -420,8 +435,14 @@ def accept(root: Path, names=(), *, profile: str = "default") -> list[Path]:
                          + (f" --profile {profile}'" if profile != "default" else "'"))
     for job in jobs:
         target = job.source if profile == "default" else root / "records" / profile / f"{job.section}.ipynb"
-        _write_json(target, clean(read_notebook(job.target), read_notebook(job.source)))
+        cleaned = clean(read_notebook(job.target), read_notebook(job.source))
+        _write_json(target, cleaned)
         written.append(target)
+        front = picture_of(cleaned, FRONT_FIGURE)
+        if front and profile == "default":
+            written.append(root / "records" / "front-figure.png")
+            written[-1].parent.mkdir(exist_ok=True)
+            written[-1].write_bytes(front)
     return written
 
 
@@ -457,7 +478,8 @@ def stage(root: Path, profile: str = "default") -> Path:
     return target
 
 
-def build(root: Path, *, profile: str = "default", committed: bool = False, strict: bool = True) -> Path:
+def build(root: Path, *, profile: str = "default", committed: bool = False, strict: bool = True,
+          output: Path | None = None) -> Path:
     """Build the site with Jupyter Book; return its front page.
 
     Parameters
@@ -468,9 +490,11 @@ def build(root: Path, *, profile: str = "default", committed: bool = False, stri
         Show committed outputs only (``make html``).
     strict : bool
         Warnings are errors.
+    output : Path, optional
+        The site goes to ``output/_build/html``; default the book's folder, or one a profile for others.
     """
     source = root if committed else stage(root, profile)
-    output = root if profile == "default" else root / "_build" / "sites" / profile
+    output = output or (root if profile == "default" else root / "_build" / "sites" / profile)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source),
                "--path-output", str(output), "-q"]
     process = subprocess.run(command + (["-W", "-n", "--keep-going"] if strict else []), cwd=source)

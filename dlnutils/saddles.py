@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.special import digamma, expit, polygamma
+from scipy.special import digamma, expit, exprel, polygamma
 
 from ._validation import integer, matrix, real
 
@@ -59,11 +59,9 @@ def two_layer_mode_strength(t, s, u0, tau=1.0, d=1.0):
     """
     s, u0, tau = _checked_modes(s, u0, tau)
     t, d = real("t", t, at_least=0.0), real("d", d, above=0.0)
-    asymptote = s / d
-    decay = np.exp(-2 * s * t / tau)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moving = asymptote * (u0 / (u0 + (asymptote - u0) * decay))
-    return np.where(s > 0, moving, u0 / (1 + 2 * d * u0 * t / tau))[()]
+    x = 2 * s * t / tau
+    # Two positive terms, so nothing cancels; exprel(-x) = (1 - e^-x) / x makes s = 0 an ordinary case.
+    return (u0 / (np.exp(-x) + 2 * d * u0 * t / tau * exprel(-x)))[()]
 
 
 def _checked_interval(u, s, u0, tau):
@@ -85,8 +83,18 @@ def _checked_interval(u, s, u0, tau):
 def _log_ratio(numerator, denominator):
     """log(numerator / denominator) to full precision when they are close, without overflow when they are not."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        close = np.log1p((numerator - denominator) / denominator)
-        return np.where(np.isfinite(close), close, np.log(numerator) - np.log(denominator))
+        close = np.abs(numerator - denominator) < denominator / 2
+        return np.where(close, np.log1p(np.where(close, numerator - denominator, 0) / denominator),
+                        np.log(numerator) - np.log(denominator))
+
+
+def _odds(u, s, u0):
+    """``y`` and ``ln(1 + s y)``, the logarithm of u (s - u0) / (u0 (s - u)); y is positive on both sides of s."""
+    with np.errstate(over="ignore"):
+        y = (u - u0) / (s - u) / u0
+        logs = np.log1p(s * y)
+    beyond = np.isinf(logs)                                # u0 = 1e-300 and u close to s: add two logarithms instead
+    return y, np.where(beyond, _log_ratio(u, u0) + np.log1p(np.where(beyond, (u - u0) / (s - u), 0.0)), logs)
 
 
 def two_layer_learning_time(u, s, u0, tau=1.0):
@@ -119,17 +127,20 @@ def two_layer_learning_time(u, s, u0, tau=1.0):
     3.453377
     """
     u, s, u0, tau = _checked_interval(u, s, u0, tau)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moving = tau / (2 * s) * (_log_ratio(u, u0) + np.log1p((u - u0) / (s - u)))
-        return np.where(s > 0, moving, tau / 2 * ((u0 - u) / u / u0))[()]
+    y, logs = _odds(u, s, u0)
+    return (tau / 2 * np.where(s > 0, logs / np.where(s > 0, s, 1.0), y))[()]
 
 
 def two_layer_unbalanced(t, a0, b0, s, tau=1.0):
     r"""Both weights of one mode, ``tau da/dt = b (s - ab)``, ``tau db/dt = a (s - ab)``, from any start.
 
-    With ``p = a + b``, ``m = a - b`` the product ``k = p m`` is conserved and ``p^2`` obeys a scalar Riccati equation.
-    Writing its solution as ``p(t)^2 = rho p(0)^2`` leaves only sums of positive terms, so the saddle's stable
-    manifold ``a0 = -b0``, the balanced case ``a0 = b0`` and all times are covered by one expression.
+    With ``p = a + b``, ``m = a - b`` the product ``k = p m = a^2 - b^2`` is conserved and ``p^2`` obeys a scalar
+    Riccati equation. Written with ``D = sqrt(4 s^2 + k^2)``, ``q = k / (2 s + D)`` and ``E = exp(-D t / tau)``, its
+    solution is a positive matrix acting on the start,
+
+    ``a ~ a0 [(1 + q)^2 + E (1 - q)^2] + b0 (1 - q^2)(1 - E)``, and ``b`` likewise with ``a0, b0, q -> b0, a0, -q``,
+
+    so nothing overflows, and nothing cancels that does not cancel in the network.
 
     Parameters
     ----------
@@ -161,17 +172,25 @@ def two_layer_unbalanced(t, a0, b0, s, tau=1.0):
     p0, m0 = a0 + b0, a0 - b0
     k = p0 * m0
     rate = np.hypot(2 * s, k)
-    top = 2 * s + rate                                     # the stable root of the Riccati equation
+    top = 2 * s + rate
     still = top == 0                                       # s = 0 and k = 0: algebraic instead of exponential
-    decay = np.exp(-rate * t / tau)
     safe = np.where(still, 1.0, top)
-    grown = np.where(still, t / (2 * tau), -np.expm1(-rate * t / tau) / safe)
-    tilt = np.where(still, 0.0, k / safe)**2
-    with np.errstate(divide="ignore"):                     # on the stable manifold rho is infinite and p stays 0
-        root = np.sqrt((1 + m0**2 * grown + tilt * decay) / (decay + p0**2 * grown + tilt))
-    with np.errstate(invalid="ignore"):
-        p, m = np.where(p0 == 0, 0.0, p0 * root), m0 / root
-    return ((p + m) / 2)[()], ((p - m) / 2)[()]
+    decay = np.exp(-rate * t / tau)
+    grown = np.sqrt(np.where(still, t / (2 * tau), -np.expm1(-rate * t / tau) / safe))
+    q = np.where(still, 0.0, k / safe)
+    up = np.hypot(np.hypot(1.0, m0 * grown), q * np.sqrt(decay))
+    down = np.hypot(np.hypot(np.sqrt(decay), p0 * grown), q)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # On the saddle's stable manifold p stays 0 and m may decay to 0: the ratio of the two roots is infinite there.
+        p, m = np.where(p0 == 0, 0.0, p0 * (up / down)), m0 * (down / up)
+        # 1 - |q| without cancellation; it decides the small weight of a very unbalanced pair.
+        near = np.where(still, 1.0, 2 * s * (top + np.abs(k)) / ((rate + np.abs(k)) * safe))
+        plus, minus = np.where(k > 0, 1 + q, near), np.where(k > 0, near, 1 - q)
+        mixed = plus * minus * -np.expm1(-rate * t / tau)
+        a = (a0 * (plus**2 + decay * minus**2) + b0 * mixed) / (2 * up * down)
+        b = (b0 * (minus**2 + decay * plus**2) + a0 * mixed) / (2 * up * down)
+    direct = ~still & ((a0 * b0 >= 0) & (k != 0) | (np.abs(k) > 2 * s))
+    return np.where(direct, a, (p + m) / 2)[()], np.where(direct, b, (p - m) / 2)[()]
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
@@ -179,7 +198,11 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
 def _panels(function, low, high, n_panels):
     """Composite Gauss-Legendre integral of ``function`` from ``low`` to ``high`` (arrays of one shape)."""
-    width = (high - low) / n_panels
+    return _panels_of_width(function, low, high - low, n_panels)
+
+
+def _panels_of_width(function, low, width, n_panels):
+    width = width / n_panels
     middle = low[..., None] + width[..., None] * (np.arange(n_panels) + 0.5)
     points = middle[..., None] + (width / 2)[..., None, None] * _NODES
     return (function(points) * _WEIGHTS).sum((-1, -2)) * width / 2
@@ -225,22 +248,23 @@ def deep_mode_time(u, s, u0, n_weights, tau=1.0):
     if n == 2:
         return two_layer_learning_time(u, s, u0, tau)
     if n == 1:
-        return (tau * np.where(s > u, np.log1p((u - u0) / np.where(s > u, s - u, 1.0)), _log_ratio(u0 - s, u - s)))[()]
+        return (tau * np.log1p((u - u0) / (s - u)))[()]
     p = 2 / n
     q = p - 1
     time = np.empty(u.shape)
     below, above, zero = (u < s), (u > s) & (s > 0), s == 0
     if np.any(below):
-        x, x0 = u[below] / s[below], u0[below] / s[below]
         span = _log_ratio(u[below], u0[below])
         start = np.log(u0[below]) - np.log(s[below])
         singular = np.exp(q * start) * np.expm1(q * span) / q + np.exp(p * start) * np.expm1(p * span) / p
         low = np.maximum(start, -40.0)                     # the integrand is below 1e-17 further down
-        rest = _panels(lambda v: np.expm1(p * v) / np.expm1(v) * np.exp(v), low, np.maximum(start + span, low), 10)
-        time[below] = s[below]**(q - 1) * (singular + np.log1p((x - x0) / (1 - x)) - rest)
+        rest = _panels_of_width(lambda v: np.expm1(p * v) / np.expm1(v) * np.exp(v), low,
+                                np.where(start >= -40, span, np.maximum(start + span + 40, 0)), 10)
+        time[below] = s[below]**(q - 1) * (singular + np.log1p((u - u0)[below] / (s - u)[below]) - rest)
     if np.any(above):                                      # decay from above: x = 1 + e^y
-        y, y0 = np.log(u[above] / s[above] - 1), np.log(u0[above] / s[above] - 1)
-        time[above] = s[above]**(q - 1) * _panels(lambda v: np.exp((q - 1) * np.logaddexp(0, v)), y, y0, 40)
+        y = np.log((u - s)[above] / s[above])
+        span = np.log1p((u0 - u)[above] / (u - s)[above])
+        time[above] = s[above]**(q - 1) * _panels_of_width(lambda v: np.exp((q - 1) * np.logaddexp(0, v)), y, span, 40)
     if np.any(zero):
         power = 1 - q
         time[zero] = u[zero]**-power * -np.expm1(power * _log_ratio(u[zero], u0[zero])) / power
@@ -296,7 +320,8 @@ def deep_mode_strength(t, s, u0, n_weights, tau=1.0):
     Returns
     -------
     ndarray
-        Mode strength; relative error below 1e-11.
+        Mode strength, relative error below 1e-11 beyond what rounding ``t`` itself causes (for a mode that waits long, a
+        last digit of ``t`` is a visible part of its passage).
 
     Raises
     ------
@@ -319,7 +344,7 @@ def deep_mode_strength(t, s, u0, n_weights, tau=1.0):
         return two_layer_mode_strength(t, s, u0, tau)
     t = t / tau
     if n == 1:
-        return (s + (u0 - s) * np.exp(-t))[()]
+        return (u0 * np.exp(-t) - s * np.expm1(-t))[()]
     modes, which = np.unique(np.add(s, 1j * u0), return_inverse=True)    # the pairs (s, u0), each tabulated once
     t, which = np.broadcast_arrays(t, which)
     out, power = np.empty(t.shape), 2 - 2 / n
@@ -364,10 +389,15 @@ def deep_mode_time_infinite(u, s, u0, tau=1.0):
     1004.9068
     """
     u, s, u0, tau = _checked_interval(u, s, u0, tau)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = _log_ratio(u, u0) + np.log1p((u - u0) / (s - u))
-        moving = logs / s**2 + (u - u0) / u / u0 / s
-        return (tau * np.where(s > 0, moving, ((u0 - u) / u / u0) * (1 / u + 1 / u0) / 2))[()]
+    y, logs = _odds(u, s, u0)
+    x = s * y
+    # Near s = 0 (from above) the two terms cancel: log(1 + x) = x - x^2 int_0^1 w / (1 + w x) dw.
+    small = (u > s) & (x < 0.5)
+    w = (1 + _NODES) / 2
+    integral = (w / (1 + w * np.where(small, x, 0.0)[..., None]) * _WEIGHTS).sum(-1) / 2
+    safe = np.where(small, 1.0, s)
+    near = (u0 - u) / u0 / u / np.where(small, u - s, 1.0) - np.where(small, y, 0.0)**2 * integral
+    return (tau * np.where(small, near, logs / safe**2 + (u - u0) / u / u0 / safe))[()]
 
 
 def max_hessian_eigenvalue(s, n_weights, d=1.0):
@@ -521,7 +551,7 @@ def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
     times = t.ravel() / tau
     out, now = np.empty((t.size, len(F), len(F))), 0.0
     for i in np.argsort(times, kind="stable"):
-        chunks = int(np.ceil(np.abs(f).max() * (times[i] - now) / 5))
+        chunks = max(int(np.ceil(np.abs(f).max() * (times[i] - now) / 5)), int(times[i] > now))
         if chunks:
             h = (times[i] - now) / chunks
             with np.errstate(divide="ignore", invalid="ignore"):

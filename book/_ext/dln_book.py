@@ -6,7 +6,6 @@ book has it and no number is copied by hand.
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from dlnutils import ledger
+from dlnutils import ledger, runner
 from dlnutils.claims import show_bound
 
 PAPERS = {
@@ -78,7 +77,7 @@ def table(head, rows, widths, classes=()) -> nodes.table:
 
     group += nodes.thead("", row(head))
     group += nodes.tbody("", *(row(r[:-1], **r[-1]) if isinstance(r[-1], dict) else row(r) for r in rows))
-    return nodes.table("", group, classes=list(classes))
+    return nodes.table("", group, classes=list(classes), support_smartquotes=False)    # statements word for word
 
 
 def figure_cells(notebook: dict):
@@ -90,7 +89,10 @@ def figure_cells(notebook: dict):
 
 
 class Figure(SphinxDirective):
-    """``dln-figure:: chapter/section name``: a figure of a notebook, taken from its output; the content is the caption."""
+    """``dln-figure:: chapter/section name``: a notebook's figure, taken from its outputs; the content is the caption.
+
+    The name ``front`` stands for the front figure of the book.
+    """
 
     required_arguments = 2
     has_content = True
@@ -99,15 +101,15 @@ class Figure(SphinxDirective):
 
     def run(self):
         section, name = self.arguments
-        cell = dict(figure_cells(read(self.env, section) or {"cells": []})).get(name, {})
-        png = next((output["data"]["image/png"] for output in cell.get("outputs", ())
-                    if "image/png" in output.get("data", {})), None)
-        if png is None:
+        name = runner.FRONT_FIGURE if name == "front" else name
+        notebook = read(self.env, section) or {"cells": []}
+        content = runner.picture_of(notebook, name)
+        if content is None:
             return [sentence("The figure ", nodes.literal(name, name), " appears here once its notebook has been run: ",
                              nodes.literal("", f"dln run {section}"), ".", classes=["dln-missing"])]
+        cell = dict(figure_cells(notebook))[name]
         folder = Path(self.env.srcdir) / "_build" / "dln"
         folder.mkdir(parents=True, exist_ok=True)
-        content = base64.b64decode("".join(png))
         path = folder / f"{name}.png"
         if not path.is_file() or path.read_bytes() != content:
             path.write_bytes(content)
@@ -123,7 +125,7 @@ class Figure(SphinxDirective):
         if self.content:
             holder = nodes.Element()
             self.state.nested_parse(self.content, self.content_offset, holder)
-            out += [nodes.caption("", "", *child.children) for child in holder.children[:1]]
+            out += nodes.legend("", *holder.children)      # not a caption: a borrowed figure takes no number
         return [out]
 
 
@@ -168,7 +170,7 @@ class Ledger(SphinxDirective):
             run = ledger.run_metadata(notebook) if notebook else {}
             mine = claims[section]
             rows.append((link_to_page(section), str(len(mine)) if mine else "no outputs yet",
-                         str(sum(claim["passed"] is True for claim in mine)), run.get("profile", "–"),
+                         str(sum(claim["passed"] is True for claim in mine)) if mine else "–", run.get("profile", "–"),
                          duration(run.get("run_time"))))
         return [tiles, bounds, table(("Notebook", "Claims", "Hold", "Profile", "Run time"), rows, (40, 15, 10, 15, 20),
                                      ["dln-runs"])]
@@ -238,13 +240,35 @@ def add_run_line(app, doctree) -> None:
 
 
 def finish_page(app, pagename, templatename, context, doctree) -> None:
-    """Drop the thebe scripts, which throw on every page and need the network, and mark the verdicts in claim tables."""
-    context["script_files"] = [script for script in context.get("script_files", ()) if "thebe" not in
-                               f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', '')}".lower()]
-    context["css_files"] = [css for css in context.get("css_files", ())
-                            if "thebe" not in str(getattr(css, "filename", css))]
+    """Mark the verdicts in claim tables, and load MathJax only where there is something for it to set."""
+    body = context.get("body", "")
     for words, css in VERDICTS.values():
-        context["body"] = context.get("body", "").replace(f"<td>{words}</td>", f'<td class="{css}">{words}</td>')
+        body = body.replace(f"<td>{words}</td>", f'<td class="{css}">{words}</td>')
+    if doctree is not None and 'class="math' not in body:
+        context["script_files"] = [script for script in context["script_files"] if "mathjax" not in
+                                   f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', '')}".lower()]
+    context["body"] = body
+    if "generate_toctree_html" in context:
+        context["generate_toctree_html"] = with_labels(context["generate_toctree_html"])
+
+
+def with_labels(toctree):
+    """The theme's function for the sidebar, with a name for the arrows that unfold a chapter."""
+    def labelled(*args, **kwargs):
+        soup = toctree(*args, **kwargs)
+        for arrow in soup.find_all("summary") if hasattr(soup, "find_all") else ():
+            arrow["aria-label"] = "Show or hide the sections of this chapter"
+        return soup
+    return labelled
+
+
+def drop_thebe(app, *_) -> None:
+    """Unhook sphinx-thebe, which Jupyter Book loads in any case: its scripts need the network and throw on every page."""
+    for listeners in app.events.listeners.values():
+        for listener in list(listeners):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
+    app.registry.css_files = [css for css in app.registry.css_files if "thebe" not in css[0]]
 
 
 def setup(app):
@@ -253,6 +277,7 @@ def setup(app):
     app.add_directive("dln-ledger", Ledger)
     app.add_role("run-time", RunTime())
     app.add_role("claim-count", ClaimCount())
+    app.connect("config-inited", drop_thebe)
     app.connect("doctree-read", add_run_line)
     app.connect("html-page-context", finish_page, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

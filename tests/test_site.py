@@ -1,0 +1,122 @@
+"""The rendered site: it builds without a warning, everything it links to is there, and nothing comes from outside."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+from bs4 import BeautifulSoup
+
+from dlnutils import runner
+
+BOOK = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site of the committed outputs, built with warnings as errors."""
+    return runner.build(BOOK, committed=True, output=tmp_path_factory.mktemp("site")).parent
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """Every page of the book with its parsed text (the theme's search and index pages included)."""
+    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+            for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+
+
+def local(page, address):
+    """The file an address on a page points to, and its fragment; None for the outside and for scripts."""
+    address, fragment = urldefrag(address)
+    if urlparse(address).scheme or address.startswith("//"):
+        return None, fragment
+    return (page.parent / unquote(address.split("?")[0])).resolve() if address else page, fragment
+
+
+def test_every_section_is_a_page(site):
+    for section in runner.sections(BOOK):
+        assert (site / "notebooks" / f"{section}.html").is_file()
+
+
+def test_internal_links_images_and_downloads_exist(pages):
+    broken = []
+    for page, soup in pages.items():
+        for tag, attribute in [("a", "href"), ("img", "src"), ("link", "href"), ("script", "src"), ("iframe", "src")]:
+            for element in soup.find_all(tag, **{attribute: True}):
+                if element[attribute].startswith(("javascript:", "mailto:", "data:")):
+                    continue
+                target, fragment = local(page, element[attribute])
+                if target is None:
+                    continue
+                if target.is_dir():
+                    target = target / "index.html"
+                if not target.is_file():
+                    broken.append((page.name, element[attribute]))
+                elif fragment and target in pages and not pages[target].find(id=unquote(fragment)):
+                    broken.append((page.name, element[attribute]))
+    assert not broken
+
+
+def test_nothing_is_loaded_from_outside(pages):
+    loaded = []
+    for page, soup in pages.items():
+        for tag, attribute in [("img", "src"), ("script", "src"), ("iframe", "src"), ("link", "href"), ("source", "src")]:
+            for element in soup.find_all(tag, **{attribute: True}):
+                outside = urlparse(element[attribute]).netloc
+                if outside and not (tag == "link" and "canonical" in element.get("rel", [])):
+                    loaded.append((page.name, element[attribute]))
+    assert not loaded
+
+
+def test_style_sheets_load_nothing_from_outside(site):
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8", errors="replace")
+        assert "url(http" not in text and "url(//" not in text and "@import url(\"http" not in text, sheet.name
+
+
+def test_every_picture_has_alt_text(pages):
+    poor = [(page.name, image.get("src")) for page, soup in pages.items() for image in soup.find_all("img")
+            if len(image.get("alt") or "") < 10 and "logo" not in " ".join(image.get("class") or [])]
+    assert not poor
+
+
+def test_every_notebook_can_be_downloaded(site, pages):
+    for section in runner.sections(BOOK):
+        page = site / "notebooks" / f"{section}.html"
+        targets = [local(page, link["href"])[0] for link in pages[page].find_all("a", href=True)]
+        notebooks = [target for target in targets if target and target.suffix == ".ipynb"]
+        assert any(target.is_file() and target.stem == page.stem for target in notebooks)
+
+
+def test_no_repository_buttons_while_there_is_no_public_address(pages):
+    for soup in pages.values():
+        assert not soup.select(".dropdown-source-buttons, .btn-source-repository-button, .dropdown-launch-buttons")
+
+
+def test_the_ledger_lists_every_claim(site):
+    from dlnutils import ledger
+    page = BeautifulSoup((site / "book" / "ledger.html").read_text(encoding="utf-8"), "html.parser").get_text(" ")
+    squeezed = " ".join(page.split())
+    missing = [claim["id"] for claim in ledger.collect(BOOK) if " ".join(claim["statement"].split()) not in squeezed]
+    assert not missing
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: mathematics is not checked in a browser")
+def test_mathematics_is_typeset_without_errors(site, pages, tmp_path):
+    """From the file system, with no network: TeX errors are only red text on the page, never a build warning."""
+    for page, soup in pages.items():
+        if not soup.select(".math"):
+            continue
+        dump = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--no-first-run", "--disable-component-update", "--disable-sync", "--allow-file-access-from-files",
+             f"--user-data-dir={tmp_path / page.stem}", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()],
+            capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)}).stdout
+        rendered = BeautifulSoup(dump, "html.parser")
+        assert rendered.find("mjx-container"), f"{page.name}: mathematics was not typeset"
+        errors = [error.get("data-mjx-error") or error.get_text() for error in
+                  rendered.select("mjx-merror, [data-mjx-error]")]
+        assert not errors, f"{page.name}: {errors}"
