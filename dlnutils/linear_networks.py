@@ -15,8 +15,9 @@ import numpy as np
 from ._validation import choice, integer, matrix, real
 
 __all__ = [
-    "correlations", "gaussian_init", "decoupled_init", "orthogonal_matrix", "composite", "gradients",
-    "gradient_descent", "mode_strengths", "tanh_descent", "DepthRun", "decoupled_descent",
+    "correlations", "gaussian_init", "decoupled_init", "orthogonal_matrix", "glorot_uniform_init", "orthogonal_init",
+    "greedy_pretrained_init", "pretrained_limit_init", "composite", "gradients", "gradient_descent", "mode_strengths",
+    "tanh_descent", "DepthRun", "timed_descent", "decoupled_descent",
 ]
 
 
@@ -148,6 +149,154 @@ def decoupled_init(sigma31, sizes, u0: float, rng: np.random.Generator) -> list:
     return [a * out @ into.T for into, out in zip(frames, frames[1:])]
 
 
+def glorot_uniform_init(sizes, rng: np.random.Generator) -> list:
+    """Independent uniform weights of variance ``2 / (fan_in + fan_out)``, the usual scaled random start.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Layers of neurons, input first.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        Sizes that are not positive integers.
+
+    Notes
+    -----
+    Source: Saxe et al. 2013, figure 6A (blue), after Glorot & Bengio 2010.
+
+    Examples
+    --------
+    >>> [W.shape for W in glorot_uniform_init([3, 4, 2], np.random.default_rng(0))]
+    [(4, 3), (2, 4)]
+    """
+    sizes = _sizes(sizes)
+    return [rng.uniform(-1, 1, (out, into)) * np.sqrt(6 / (into + out)) for into, out in zip(sizes, sizes[1:])]
+
+
+def orthogonal_init(sizes, rng: np.random.Generator, gain: float = 1.0) -> list:
+    """Random weights with orthonormal rows or columns, whichever are fewer, times ``gain``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Layers of neurons, input first.
+    rng : numpy.random.Generator
+    gain : float
+        Every singular value of every matrix.
+
+    Raises
+    ------
+    ValueError
+        Sizes that are not positive integers, negative gain.
+
+    Notes
+    -----
+    Source: Saxe et al. 2013, section 3 and figure 6A (red).
+
+    Examples
+    --------
+    >>> W1, W2 = orthogonal_init([3, 4, 2], np.random.default_rng(0))
+    >>> np.allclose(W1.T @ W1, np.eye(3)), np.allclose(W2 @ W2.T, np.eye(2))
+    (True, True)
+    """
+    sizes, gain = _sizes(sizes), float(real("gain", gain, at_least=0.0))
+    # A slice of a Haar matrix is a uniformly random frame.
+    return [gain * orthogonal_matrix(max(out, into), rng)[:out, :into] for into, out in zip(sizes, sizes[1:])]
+
+
+def greedy_pretrained_init(sigma11, sizes, rng: np.random.Generator, *, n_steps: int, sigma: float = 0.01,
+                           rate: float = 0.9, output: str = "gaussian") -> list:
+    """Weights after layer by layer autoencoder training: each hidden layer learns to carry its input through.
+
+    Layer ``l`` trains ``W_decode W_encode`` towards the identity on its input's covariance and keeps ``W_encode``;
+    the next layer sees the covariance of the result. Only the first covariance is needed.
+
+    Parameters
+    ----------
+    sigma11 : array_like, shape (n_in, n_in)
+        Input correlation.
+    sizes : sequence of int
+        Layers of neurons; the last matrix is not pretrained.
+    rng : numpy.random.Generator
+    n_steps : int
+        Steps of gradient descent for each hidden layer.
+    sigma : float
+        Standard deviation of the random starts.
+    rate : float
+        Learning rate in units of the inverse norm of each layer's covariance; below 1.
+    output : {'gaussian', 'orthogonal'}
+        The last matrix: ``N(0, sigma^2)``, or with orthonormal rows or columns.
+
+    Raises
+    ------
+    ValueError
+        ``sizes`` that do not start with ``n_in`` or have no hidden layer, a rate outside (0, 1).
+
+    Notes
+    -----
+    Source: Saxe et al. 2013, section 2 and figure 5.
+
+    Examples
+    --------
+    >>> W1, W2 = greedy_pretrained_init(np.diag([4.0, 1.0]), [2, 2, 1], np.random.default_rng(0), n_steps=400)
+    >>> np.linalg.svd(W1, compute_uv=False).round(2)
+    array([1., 1.])
+    """
+    sizes = _sizes(sizes, at_least=3)
+    covariance = matrix("sigma11", sigma11, shape=(sizes[0], sizes[0]))
+    rate = float(real("rate", rate, above=0.0, at_most=1.0))
+    choice("output", output, ("gaussian", "orthogonal"))
+    weights = []
+    for into, out in zip(sizes[:-2], sizes[1:-1]):
+        start = gaussian_init([into, out, into], sigma, rng)
+        (encode, _), _ = gradient_descent(start, covariance, covariance, n_steps=n_steps, every=max(n_steps, 1),
+                                          learning_rate=rate / np.linalg.norm(covariance, 2), record=lambda W: 0.0)
+        weights.append(encode)
+        covariance = encode @ covariance @ encode.T
+    last = gaussian_init(sizes[-2:], sigma, rng) if output == "gaussian" else orthogonal_init(sizes[-2:], rng)
+    return weights + last
+
+
+def pretrained_limit_init(sigma11, sizes, rng: np.random.Generator) -> list:
+    """What endless layer by layer pretraining tends to: random rotations of the leading principal components.
+
+    ``W_1 = R_2 Q_k'``, ``W_l = R_{l+1} R_l'`` with ``Q_k`` the leading eigenvectors of ``sigma11`` and random
+    orthonormal ``R``; the last matrix is random with orthonormal rows or columns.
+
+    Parameters
+    ----------
+    sigma11 : array_like, shape (n_in, n_in)
+    sizes : sequence of int
+        Layers of neurons; hidden layers not wider than ``n_in``.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        ``sizes`` that do not start with ``n_in``, or hidden layers wider than it.
+
+    Notes
+    -----
+    Source: Saxe et al. 2013, section 3 and figure 6A (green).
+
+    Examples
+    --------
+    >>> W1, W2 = pretrained_limit_init(np.diag([4.0, 1.0]), [2, 1, 1], np.random.default_rng(0))
+    >>> abs(W1).round(6)
+    array([[1., 0.]])
+    """
+    sizes = _sizes(sizes, at_least=3)
+    sigma11 = matrix("sigma11", sigma11, shape=(sizes[0], sizes[0]))
+    k = min(sizes[1:-1])
+    if max(sizes[1:-1]) > sizes[0]:
+        raise ValueError(f"sizes must not have hidden layers wider than the {sizes[0]} inputs, got {sizes}")
+    frames = [np.linalg.eigh(sigma11)[1][:, ::-1][:, :k]] + [orthogonal_matrix(size, rng)[:, :k] for size in sizes[1:-1]]
+    return [out @ into.T for into, out in zip(frames, frames[1:])] + orthogonal_init(sizes[-2:], rng)
+
+
 def composite(weights) -> np.ndarray:
     """The network's map ``W_L ... W_1``, shape (..., n_out, n_in)."""
     return reduce(lambda product, W: W @ product, weights)
@@ -183,6 +332,17 @@ def gradients(weights, sigma31, sigma11=None) -> list:
         out.append(chain if upper is None else np.swapaxes(upper, -1, -2) @ chain)
         chain = chain @ np.swapaxes(W, -1, -2)             # the error seen from the next layer's input
     return out
+
+
+def _check_chain(weights, sigma31) -> None:
+    """Refuse matrices that do not follow each other or do not fit the correlations."""
+    for i, (lower, upper) in enumerate(zip(weights, weights[1:])):
+        if upper.shape[-1] != lower.shape[-2]:
+            raise ValueError(f"weights[{i + 1}] must have {lower.shape[-2]} columns to follow weights[{i}] of shape "
+                             f"{lower.shape}, got shape {upper.shape}")
+    if sigma31.shape != (weights[-1].shape[-2], weights[0].shape[-1]):
+        raise ValueError(f"sigma31 must have shape {(weights[-1].shape[-2], weights[0].shape[-1])} to fit the weights, "
+                         f"got {sigma31.shape}")
 
 
 def gradient_descent(weights, sigma31, sigma11=None, *, learning_rate: float, n_steps: int, method: str = "euler",
@@ -235,13 +395,7 @@ def gradient_descent(weights, sigma31, sigma11=None, *, learning_rate: float, n_
         raise ValueError("weights must hold at least one matrix, got none")
     weights = [matrix(f"weights[{i}]", W, stack=True) for i, W in enumerate(weights)]
     sigma31 = matrix("sigma31", sigma31)
-    for i, (lower, upper) in enumerate(zip(weights, weights[1:])):
-        if upper.shape[-1] != lower.shape[-2]:
-            raise ValueError(f"weights[{i + 1}] must have {lower.shape[-2]} columns to follow weights[{i}] of shape "
-                             f"{lower.shape}, got shape {upper.shape}")
-    if sigma31.shape != (weights[-1].shape[-2], weights[0].shape[-1]):
-        raise ValueError(f"sigma31 must have shape {(weights[-1].shape[-2], weights[0].shape[-1])} to fit the weights, "
-                         f"got {sigma31.shape}")
+    _check_chain(weights, sigma31)
     if sigma11 is not None:
         sigma11 = matrix("sigma11", sigma11, shape=(sigma31.shape[1],) * 2)
 
@@ -366,14 +520,103 @@ class DepthRun:
         return float(self.learning_rates[np.argmin(self.learning_times)])
 
 
+def timed_descent(weights, sigma31, sigma11, *, learning_rates, threshold: float, power: float = 1.0, hold: int = 0,
+                  max_steps: int = 2000, race: bool = True, dtype=np.float64) -> DepthRun:
+    """Steps that gradient descent needs from given weights to a given loss, at several learning rates at once.
+
+    Turning the inputs into the eigenbasis of ``sigma11`` makes the product with it elementwise, and every chain has
+    ``n_out`` rows, so no product of two hidden layers' matrices is ever formed.
+
+    Parameters
+    ----------
+    weights : sequence of array_like, shapes (fan_out, fan_in)
+        Initial weights, input layer first; not changed.
+    sigma31 : array_like, shape (n_out, n_in)
+        Mean over samples.
+    sigma11 : array_like, shape (n_in, n_in)
+        Mean over samples.
+    learning_rates : array_like, shape (n_rates,)
+    threshold : float
+        Half squared error a sample that counts as learned.
+    power : float
+        Mean squared length of a target (1 for one-hot labels).
+    hold : int
+        Steps for which the loss must stay below the threshold; 0 is the first crossing.
+    max_steps : int
+    race : bool
+        Stop as soon as one rate has arrived; the others keep ``inf``.
+    dtype : data type
+        ``np.float32`` halves the time of wide networks.
+
+    Returns
+    -------
+    DepthRun
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, no learning rate or one that is not positive, a threshold not below the initial loss.
+
+    Notes
+    -----
+    Cost a step: about ``6 n_out`` times the number of weights, for each rate. Source: Saxe et al. 2013, figures 4 to 6.
+
+    Examples
+    --------
+    >>> run = timed_descent([0.1 * np.eye(2)], np.eye(2), np.eye(2), learning_rates=[0.5], threshold=0.1, power=2.0)
+    >>> run.best_time
+    2.0
+    """
+    sigma31 = matrix("sigma31", sigma31)
+    n_in = sigma31.shape[1]
+    sigma11 = matrix("sigma11", sigma11, shape=(n_in, n_in))
+    weights = [matrix(f"weights[{i}]", W) for i, W in enumerate(weights)]
+    _check_chain(weights, sigma31)
+    rates = np.atleast_1d(real("learning_rates", learning_rates, above=0.0))
+    if rates.ndim != 1 or not rates.size:
+        raise ValueError(f"learning_rates must list at least one rate, got shape {rates.shape}")
+    max_steps, hold = integer("max_steps", max_steps, at_least=0), integer("hold", hold, at_least=0)
+    power, threshold = float(real("power", power, at_least=0.0)), float(real("threshold", threshold))
+    variance, basis = np.linalg.eigh(sigma11)
+    target, variance = (sigma31 @ basis).astype(dtype), variance.astype(dtype)
+    weights = [np.repeat(W[None], rates.size, axis=0).astype(dtype) for W in [weights[0] @ basis, *weights[1:]]]
+    step_size = rates[:, None, None].astype(dtype)
+    losses, diverged = [], np.zeros(rates.size, bool)
+    arrived, since = np.full(rates.size, np.inf), np.zeros(rates.size, int)
+    for step in range(max_steps + 1):
+        above = [None]                                     # W_L .. W_{l+1}, for l = L down to 1
+        for W in reversed(weights[1:]):
+            above.append(W if above[-1] is None else above[-1] @ W)
+        total = weights[0] if above[-1] is None else above[-1] @ weights[0]
+        smoothed = total * variance
+        loss = power / 2 + (total * (smoothed / 2 - target)).sum((1, 2), dtype=float)
+        diverged |= ~(loss < 1e3 * max(power, 1e-300))
+        loss[diverged] = np.inf
+        losses.append(loss)
+        if step == 0 and not loss[0] > threshold:
+            raise ValueError(f"threshold must lie below the initial loss {loss[0]:.3g}, got {threshold:g}")
+        inside = loss <= threshold
+        since = np.where(inside, np.where(since == 0, step, since), 0)
+        done = inside & (step - since >= hold) & np.isinf(arrived)
+        arrived[done] = since[done]
+        if np.any(np.isfinite(arrived)) if race else np.all(np.isfinite(arrived) | diverged):
+            break
+        chain = target - smoothed
+        chain[diverged] = 0.0                              # a diverged member stands still and disturbs no other
+        for W, upper in zip(weights, reversed(above)):
+            slope = chain if upper is None else np.swapaxes(upper, -1, -2) @ chain
+            chain = chain @ np.swapaxes(W, -1, -2)
+            W += step_size * slope
+    return DepthRun(len(weights), rates, arrived, np.stack(losses))
+
+
 def decoupled_descent(sigma31, sigma11, *, n_weights: int, u0: float, learning_rates, threshold: float,
                       power: float = 1.0, hold: int = 0, max_steps: int = 2000, race: bool = True) -> DepthRun:
     r"""Time a network of any width needs to learn from the decoupled start, at several learning rates at once.
 
     From :func:`decoupled_init` only ``min(n_in, n_out)`` directions of each hidden layer ever receive a gradient, so a
-    network of that width follows the same path exactly, however wide the original. Turning the inputs into the
-    eigenbasis of ``sigma11`` makes the one large product elementwise, and turning the outputs by ``U`` makes the
-    starting weights multiples of the identity. What remains are chains of tiny matrices.
+    network of that width follows the same path exactly, however wide the original. Turning the outputs by ``U``
+    makes the starting weights multiples of the identity; :func:`timed_descent` does the rest.
 
     Parameters
     ----------
@@ -420,51 +663,11 @@ def decoupled_descent(sigma31, sigma11, *, n_weights: int, u0: float, learning_r
     """
     sigma31 = matrix("sigma31", sigma31)
     n_out, n_in = sigma31.shape
-    sigma11 = matrix("sigma11", sigma11, shape=(n_in, n_in))
     if n_out > n_in:
         raise ValueError(f"sigma31 must have at most as many rows as columns, got shape {sigma31.shape}")
     n = integer("n_weights", n_weights, at_least=2)
-    rates = np.atleast_1d(real("learning_rates", learning_rates, above=0.0))
-    if rates.ndim != 1 or not rates.size:
-        raise ValueError(f"learning_rates must list at least one rate, got shape {rates.shape}")
-    max_steps, hold = integer("max_steps", max_steps, at_least=0), integer("hold", hold, at_least=0)
-    power = float(real("power", power, at_least=0.0))
-    u0 = float(real("u0", u0, above=0.0))
-    U, s, Vt = np.linalg.svd(sigma31, full_matrices=False)
-    variance, basis = np.linalg.eigh(sigma11)
-    target = (s[:, None] * Vt) @ basis                     # outputs turned by U', inputs into the eigenbasis
-    a = u0**(1 / n)
-    first = np.broadcast_to(a * Vt @ basis, (rates.size, n_out, n_in)).copy()
-    upper = np.broadcast_to(a * np.eye(n_out), (n - 1, rates.size, n_out, n_out)).copy()    # layers 2 .. L
-    step_size = rates[:, None, None]
-    losses, diverged = [], np.zeros(rates.size, bool)
-    arrived, since = np.full(rates.size, np.inf), np.zeros(rates.size, int)
-    for step in range(max_steps + 1):
-        below = [np.broadcast_to(np.eye(n_out), upper[0].shape)]        # W_l .. W_2
-        for W in upper:
-            below.append(W @ below[-1])
-        above = [below[0]]                                              # W_L .. W_{l+1}, from the top
-        for W in upper[:0:-1]:
-            above.append(above[-1] @ W)
-        total = below.pop() @ first
-        smoothed = total * variance
-        loss = power / 2 + np.einsum("rij,rij->r", total, smoothed / 2 - target)
-        diverged |= ~(loss < 1e3 * power)
-        loss[diverged] = np.inf
-        losses.append(loss)
-        if step == 0 and not loss[0] > threshold:
-            raise ValueError(f"threshold must lie below the initial loss {loss[0]:.3g}, got {threshold:g}")
-        inside = loss <= threshold
-        since = np.where(inside, np.where(since == 0, step, since), 0)
-        done = inside & (step - since >= hold) & np.isinf(arrived)
-        arrived[done] = since[done]
-        if np.any(np.isfinite(arrived)) if race else np.all(np.isfinite(arrived) | diverged):
-            break
-        error = target - smoothed
-        error[diverged] = 0.0
-        core = error @ np.swapaxes(first, -1, -2)
-        down = np.swapaxes(np.stack(above[::-1]), -1, -2)               # for layers 2 .. L
-        bottom = np.swapaxes(upper[0], -1, -2) @ down[0]
-        upper += step_size * (down @ core @ np.swapaxes(np.stack(below), -1, -2))
-        first += step_size * (bottom @ error)
-    return DepthRun(n, rates, arrived, np.stack(losses))
+    a = float(real("u0", u0, above=0.0))**(1 / n)
+    _, s, Vt = np.linalg.svd(sigma31, full_matrices=False)
+    start = [a * Vt] + [a * np.eye(n_out)] * (n - 1)       # outputs turned by U'
+    return timed_descent(start, s[:, None] * Vt, sigma11, learning_rates=learning_rates, threshold=threshold,
+                         power=power, hold=hold, max_steps=max_steps, race=race)

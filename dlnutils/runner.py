@@ -38,7 +38,7 @@ WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_
 
 
 #: The figure that the README shows; accepting its notebook copies the picture to ``records/``.
-FRONT_FIGURE = "fig-saddles-two-layer"
+FRONT_FIGURE = "fig-saddles-mode-strengths"
 
 
 class UsageError(ValueError):

@@ -117,10 +117,9 @@ class Figure(SphinxDirective):
         image = nodes.image(uri=f"/_build/dln/{name}.png", alt=alt)
         if "width" in self.options:
             image["width"] = self.options["width"]
-        page = self.options.get("link", f"notebooks/{section}")
-        address = self.env.app.builder.get_relative_uri(self.env.docname, page.split("#")[0])
-        link = nodes.reference("", "", image, internal=True,
-                               refuri=address + (f"#{nodes.make_id(name)}" if "link" not in self.options else ""))
+        page, _, anchor = self.options.get("link", f"notebooks/{section}#{nodes.make_id(name)}").partition("#")
+        address = self.env.app.builder.get_relative_uri(self.env.docname, page) + (f"#{anchor}" if anchor else "")
+        link = nodes.reference("", "", image, internal=True, refuri=address)
         out = nodes.figure("", link, classes=["dln-figure"])
         if self.content:
             holder = nodes.Element()

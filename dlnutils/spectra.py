@@ -1,0 +1,330 @@
+r"""Products of random matrices and signals through deep random networks (Saxe et al. 2013, sections 3 and 4).
+
+Eigenvalues, singular values and Lyapunov exponents of ``W_k ... W_1`` for Gaussian and orthogonal factors, the
+Jacobian of a deep random tanh network, and the mean-field map of its variance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+
+from ._validation import choice, integer, real
+from .linear_networks import orthogonal_matrix
+
+__all__ = ["random_factor", "product_spectrum", "lyapunov_exponents", "triangular_law", "origin_bin_fraction",
+           "variance_map", "variance_fixed_point", "slope_map", "jacobian_singular_values", "jacobian_mean_field"]
+
+
+def random_factor(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    """One factor of a product: entries ``N(0, 1/n)`` ('gaussian') or Haar ('orthogonal'), shape (n, n).
+
+    Examples
+    --------
+    >>> random_factor("gaussian", 3, np.random.default_rng(0)).shape
+    (3, 3)
+    """
+    choice("kind", kind, ("gaussian", "orthogonal"))
+    n = integer("n", n)
+    return rng.standard_normal((n, n)) / np.sqrt(n) if kind == "gaussian" else orthogonal_matrix(n, rng)
+
+
+def product_spectrum(kind: str, n: int, n_factors: int, rng: np.random.Generator, *, eigenvalues: bool = True):
+    """Singular values and eigenvalues of a product of independent random matrices.
+
+    Parameters
+    ----------
+    kind : {'gaussian', 'orthogonal'}
+    n : int
+        Size of every factor.
+    n_factors : int
+        Number of factors: ``n_weights = N_l - 1`` of a deep linear network.
+    rng : numpy.random.Generator
+    eigenvalues : bool
+        Also compute these; else None is returned in their place.
+
+    Returns
+    -------
+    (singular_values, eigenvalues) : ndarray of shape (n,) decreasing, ndarray of complex of shape (n,) or None
+
+    Raises
+    ------
+    ValueError
+        Unknown kind or sizes that are not positive integers.
+
+    Notes
+    -----
+    Values below about ``1e-15`` of the largest are round-off, not the product's: for the small end use
+    :func:`lyapunov_exponents`. Cost: ``n_factors`` products of size n. Source: Saxe et al. 2013, figure 6B, C.
+
+    Examples
+    --------
+    >>> s, mu = product_spectrum("orthogonal", 5, 10, np.random.default_rng(0))
+    >>> np.allclose(s, 1), np.allclose(abs(mu), 1)
+    (True, True)
+    """
+    product = random_factor(kind, n, rng)
+    for _ in range(integer("n_factors", n_factors) - 1):
+        product = random_factor(kind, n, rng) @ product
+    return np.linalg.svd(product, compute_uv=False), np.linalg.eigvals(product) if eigenvalues else None
+
+
+def lyapunov_exponents(kind: str, n: int, n_factors: int, rng: np.random.Generator) -> np.ndarray:
+    """``ln(singular value) / n_factors`` of a product of random matrices, without ever forming it.
+
+    Each factor is applied to an orthonormal frame that QR renews, and the logarithms of R's diagonal add up, so
+    singular values of ``1e-300`` and less come out as well as the largest.
+
+    Parameters
+    ----------
+    kind, n, n_factors, rng
+        As in :func:`product_spectrum`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        In decreasing order up to fluctuations of order ``1 / n_factors``.
+
+    Raises
+    ------
+    ValueError
+        Unknown kind or sizes that are not positive integers.
+
+    Notes
+    -----
+    For a finite number of factors R's diagonal equals the singular values only to leading exponential order.
+    Cost: one product and one QR of size n a factor. Goes beyond Saxe et al. 2013, figure 6B.
+
+    Examples
+    --------
+    >>> abs(lyapunov_exponents("orthogonal", 4, 5, np.random.default_rng(0))).max() < 1e-12
+    np.True_
+    """
+    frame, total = np.eye(integer("n", n)), np.zeros(n)
+    k = integer("n_factors", n_factors)
+    for _ in range(k):
+        frame, R = np.linalg.qr(random_factor(kind, n, rng) @ frame)
+        total += np.log(np.abs(np.diag(R)))
+    return total / k
+
+
+def triangular_law(n: int) -> np.ndarray:
+    """Lyapunov exponents of many Gaussian factors of large size: ``1/2 ln(1 - (i - 1/2)/n)`` for ``i = 1 .. n``.
+
+    The squares of ``exp`` of the exponents fall on a straight line, hence the name.
+
+    Examples
+    --------
+    >>> triangular_law(4).round(3)
+    array([-0.067, -0.235, -0.49 , -1.04 ])
+    """
+    n = integer("n", n)
+    return 0.5 * np.log1p(-(np.arange(n) + 0.5) / n)
+
+
+def origin_bin_fraction(k, bin_width=0.1):
+    """Share of the eigenvalues of a product of ``k`` Gaussian factors that falls into the square bin at the origin.
+
+    For infinite size the eigenvalues are isotropic with ``P(|mu| < r) = r^(2/k)``; the bin is
+    ``|Re|, |Im| < bin_width / 2``.
+
+    Parameters
+    ----------
+    k : array_like
+        Number of factors, at least 1.
+    bin_width : float
+        Between 0 and ``sqrt(2)``, so that the bin lies inside the unit disc.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        ``k`` below 1 or a bin that does not fit.
+
+    Notes
+    -----
+    Source: Saxe et al. 2013, figure 6C, whose depths (not stated) this law identifies.
+
+    Examples
+    --------
+    >>> origin_bin_fraction([5, 100]).round(4)
+    array([0.3155, 0.9439])
+    """
+    k = real("k", k, at_least=1.0)
+    half = float(real("bin_width", bin_width, above=0.0, at_most=np.sqrt(2))) / 2
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    angle = np.pi / 8 * (1 + nodes)                        # an eighth of the square, by symmetry
+    return ((half / np.cos(angle))**(2 / k[..., None]) @ weights / 2)[()]
+
+
+_Z = np.linspace(-12.0, 12.0, 4801)
+# Trapezoid: spectrally exact here. Gauss-Hermite is off by 5e-4 at q = 10, for tanh has poles near the real line.
+_GAUSS = np.exp(-_Z**2 / 2) / np.sqrt(2 * np.pi) * (_Z[1] - _Z[0])
+
+
+def _average(function, q):
+    """Mean of ``function(sqrt(q) z)`` over a standard normal ``z``, for an array of ``q``."""
+    q = np.asarray(q, dtype=float)
+    return function(np.sqrt(q)[..., None] * _Z) @ _GAUSS
+
+
+def variance_map(q, g):
+    """Variance after one layer of a wide random tanh network, ``g^2 <tanh(sqrt(q) z)^2>``.
+
+    Parameters
+    ----------
+    q : array_like
+        Variance of the layer's inputs, >= 0.
+    g : array_like
+        Gain: weights have variance ``g^2 / n``. Broadcasts with ``q``.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        ``q`` or ``g`` negative or not finite.
+
+    Notes
+    -----
+    Cost: 4 801 tanh an entry. Source: Saxe et al. 2013, figure 8 and appendix G.
+
+    Examples
+    --------
+    >>> float(variance_map(1.0, 1.0).round(7))
+    0.3942945
+    """
+    q, g = real("q", q, at_least=0.0), real("g", g, at_least=0.0)
+    return (g**2 * _average(lambda h: np.tanh(h)**2, q))[()]
+
+
+def slope_map(q, g):
+    """Mean squared slope of one layer, ``g^2 <tanh'(sqrt(q) z)^2>``: growth of a small difference's square."""
+    q, g = real("q", q, at_least=0.0), real("g", g, at_least=0.0)
+    return (g**2 * _average(lambda h: (1 - np.tanh(h)**2)**2, q))[()]
+
+
+def variance_fixed_point(g):
+    """The variance a deep random tanh network settles at: 0 for ``g <= 1``, else the map's positive fixed point.
+
+    Parameters
+    ----------
+    g : array_like
+        Gain, >= 0.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        ``g`` negative or not finite.
+
+    Notes
+    -----
+    Just above 1 it grows as ``g - 1``. Source: Saxe et al. 2013, figure 8 right.
+
+    Examples
+    --------
+    >>> variance_fixed_point([0.9, 1.1, 1.5]).round(6)
+    array([0.      , 0.11275 , 0.793354])
+    """
+    g = real("g", g, at_least=0.0)
+
+    def solve(gain):
+        if gain <= 1:
+            return 0.0
+        # In units of g - 1 the root stays of order 1 at the onset, where q itself vanishes.
+        def excess(q): return gain**2 * float(_average(lambda h: np.tanh(h)**2, q)) / q - 1
+        return brentq(excess, min(gain - 1, 1.0) * 0.1, gain**2, xtol=1e-300, rtol=8.9e-16)
+    return np.vectorize(solve, otypes=[float])(g)[()]
+
+
+def jacobian_singular_values(gains, variances, n: int, n_layers: int, rng: np.random.Generator, *,
+                             kind: str = "orthogonal"):
+    """Singular values of the end-to-end Jacobian of deep random tanh networks, several gains and inputs in one pass.
+
+    All networks share their random factors ``W``: ``x' = g W tanh(x)`` and ``J = prod g W diag(tanh'(x))``; the
+    Jacobians stand side by side, so that each layer is one large product.
+
+    Parameters
+    ----------
+    gains, variances : array_like
+        Broadcast against each other; ``variances`` is the exact mean square of the input.
+    n : int
+        Width.
+    n_layers : int
+        Number of maps, ``N_l - 1``.
+    rng : numpy.random.Generator
+    kind : {'orthogonal', 'gaussian'}
+
+    Returns
+    -------
+    (singular_values, variance_out) : ndarray of shape (..., n) decreasing, ndarray of shape (...)
+
+    Raises
+    ------
+    ValueError
+        Negative gains or variances, sizes that are not positive integers, unknown kind.
+
+    Notes
+    -----
+    Cost: ``n_layers`` products of (n, n) with (n, n * networks), one SVD a network. Source: Saxe et al. 2013, figure 7.
+
+    Examples
+    --------
+    >>> s, q = jacobian_singular_values(1.0, 1e-12, 6, 10, np.random.default_rng(0))
+    >>> np.allclose(s, 1)
+    True
+    """
+    gains, variances = real("gains", gains, at_least=0.0), real("variances", variances, at_least=0.0)
+    gains, variances = np.broadcast_arrays(gains, variances)
+    shape, g = gains.shape, gains.ravel()
+    x = rng.standard_normal((integer("n", n), 1))
+    x = x / np.sqrt(np.mean(x**2)) * np.sqrt(variances.ravel())
+    J = np.broadcast_to(np.eye(n)[:, None], (n, g.size, n))
+    for _ in range(integer("n_layers", n_layers)):
+        W = random_factor(kind, n, rng)
+        signal = np.tanh(x)
+        J = (W @ ((g * (1 - signal**2))[..., None] * J).reshape(n, -1)).reshape(n, g.size, n)
+        x = g * (W @ signal)
+    values = np.linalg.svd(J.transpose(1, 0, 2), compute_uv=False)
+    return values.reshape(shape + (n,)), np.mean(x**2, axis=0).reshape(shape)
+
+
+def jacobian_mean_field(gains, variances, n_layers: int):
+    """Predicted root mean square singular value of :func:`jacobian_singular_values`, and the outgoing variance.
+
+    Parameters
+    ----------
+    gains, variances : array_like
+        Broadcast against each other.
+    n_layers : int
+
+    Returns
+    -------
+    (rms, variance_out) : tuple of ndarray
+
+    Notes
+    -----
+    Wide networks: ``rms^2`` is the product of the layers' mean squared slopes along the variance's path. Ours.
+
+    Examples
+    --------
+    >>> rms, q = jacobian_mean_field(0.9, 1.0, 99)
+    >>> float(rms.round(7))
+    1.03e-05
+    """
+    g, q = np.broadcast_arrays(real("gains", gains, at_least=0.0), real("variances", variances, at_least=0.0))
+    log_square = np.zeros(q.shape)
+    with np.errstate(divide="ignore"):
+        for _ in range(integer("n_layers", n_layers)):
+            log_square = log_square + np.log(slope_map(q, g))
+            q = variance_map(q, g)
+    return np.exp(log_square / 2)[()], q
