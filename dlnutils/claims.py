@@ -203,7 +203,9 @@ class Claims:
 
     def _html(self) -> str:
         head = ("Figure", "Claim", "Measured", "Bound", "Bound from", f"Profile: {self.profile}")
-        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]
+        mark = {True: "dln-holds", False: "dln-fails", None: "dln-open"}
+        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
+                + f'<td class="{mark[record["passed"]]}">{row[-1]}</td>' for row, record in zip(self._rows(), self.records)]
         return ('<table class="dln-claims"><thead><tr>' + "".join(f"<th>{html.escape(h)}</th>" for h in head)
                 + "</tr></thead><tbody>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</tbody></table>")
 

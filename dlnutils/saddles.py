@@ -436,20 +436,20 @@ def max_hessian_eigenvalue(s, n_weights, d=1.0):
     return (n * d * (s / d)**(2 - 2 / n))[()]
 
 
-def random_start_delay(s, u0, n_hidden, learning_rate=0.0):
+def random_start_delay(s, u0, width, learning_rate=0.0):
     r"""Predicted delay of the half-learning time of each mode for small *random* weights, against the balanced theory.
 
-    Entries ``N(0, 2 u0 / n_hidden)`` give mode ``i`` (1 = strongest) an effective start ``u0 chi^2_k / n_hidden``
-    with ``k = n_hidden - i + 1``, since every learned mode uses up one hidden direction; a finite step stretches time
+    Entries ``N(0, 2 u0 / width)`` give mode ``i`` (1 = strongest) an effective start ``u0 chi^2_k / width``
+    with ``k = width - i + 1``, since every learned mode uses up one hidden direction; a finite step stretches time
     by ``rate s / ln(1 + rate s)``.
 
     Parameters
     ----------
     s : array_like, shape (n_modes,)
-        Singular values in decreasing order, all above ``u0``; at most ``n_hidden`` of them.
+        Singular values in decreasing order, all above ``u0``; at most ``width`` of them.
     u0 : float
         Balanced initial strength compared with.
-    n_hidden : int
+    width : int
         Hidden width.
     learning_rate : float
         Step size in the units of ``1 / s``; 0 for gradient flow.
@@ -470,21 +470,21 @@ def random_start_delay(s, u0, n_hidden, learning_rate=0.0):
 
     Examples
     --------
-    >>> mean, sd = random_start_delay([81.0, 19.0], u0=1e-6, n_hidden=32)
+    >>> mean, sd = random_start_delay([81.0, 19.0], u0=1e-6, width=32)
     >>> mean.round(4), sd.round(4)
     (array([0.0017, 0.0038]), array([0.0139, 0.0154]))
     """
-    n_hidden = integer("n_hidden", n_hidden)
+    width = integer("width", width)
     u0 = real("u0", u0, above=0.0, hint=_AT_SADDLE)
     s = np.atleast_1d(real("s", s, above=float(u0.max())))
     rate = real("learning_rate", learning_rate, at_least=0.0)
-    if s.ndim != 1 or s.size > n_hidden:
-        raise ValueError(f"s must list at most n_hidden = {n_hidden} modes in one dimension, got shape {s.shape}")
-    free = (n_hidden - np.arange(s.size)) / 2
+    if s.ndim != 1 or s.size > width:
+        raise ValueError(f"s must list at most width = {width} modes in one dimension, got shape {s.shape}")
+    free = (width - np.arange(s.size)) / 2
     logs = np.log(s / u0)
     safe = np.where(rate > 0, rate * s, 1.0)
     stretch = np.where(rate > 0, safe / np.log1p(safe), 1.0)
-    return (np.log(n_hidden / 2) - digamma(free)) / logs + stretch - 1, np.sqrt(polygamma(1, free)) / logs
+    return (np.log(width / 2) - digamma(free)) / logs + stretch - 1, np.sqrt(polygamma(1, free)) / logs
 
 
 def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):

@@ -524,7 +524,7 @@ GOOD = {
     deep_mode_strength: {"t": 1.0, "s": 1.0, "u0": 0.1, "n_weights": 3, "tau": 1.0},
     deep_mode_time_infinite: {"u": 0.5, "s": 1.0, "u0": 0.1, "tau": 1.0},
     max_hessian_eigenvalue: {"s": 1.0, "n_weights": 3, "d": 1.0},
-    random_start_delay: {"s": [3.0, 1.0], "u0": 0.1, "n_hidden": 4, "learning_rate": 0.1},
+    random_start_delay: {"s": [3.0, 1.0], "u0": 0.1, "width": 4, "learning_rate": 0.1},
     riccati_flow: {"W1": EYE, "W2": EYE, "sigma31": EYE, "t": 1.0, "tau": 1.0, "lam": 0.0},
 }
 OUT_OF_RANGE = {"t": [-1.5], "s": [-0.25], "u0": [0.0, -0.25], "u": [0.0, -0.25], "tau": [0.0, -0.25], "d": [0.0, -0.25],
@@ -560,7 +560,7 @@ def test_riccati_flow_names_what_does_not_fit(change, name, shown):
         riccati_flow(**GOOD[riccati_flow] | change)
 
 
-@pytest.mark.parametrize("s, name", [([3.0, 2.0, 1.5, 1.2, 1.1], r"n_hidden = 4.*\(5,\)"), ([3.0, 0.05], r"\bs\b.*0\.05"),
+@pytest.mark.parametrize("s, name", [([3.0, 2.0, 1.5, 1.2, 1.1], r"width = 4.*\(5,\)"), ([3.0, 0.05], r"\bs\b.*0\.05"),
                                      ([[3.0]], r"\bs\b.*\(1, 1\)")])
 def test_random_start_delay_names_what_does_not_fit(s, name):
     with pytest.raises(ValueError, match=name):

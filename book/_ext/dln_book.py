@@ -239,14 +239,10 @@ def add_run_line(app, doctree) -> None:
 
 
 def finish_page(app, pagename, templatename, context, doctree) -> None:
-    """Mark the verdicts in claim tables, and load MathJax only where there is something for it to set."""
-    body = context.get("body", "")
-    for words, css in VERDICTS.values():
-        body = body.replace(f"<td>{words}</td>", f'<td class="{css}">{words}</td>')
-    if doctree is not None and 'class="math' not in body:
+    """Load MathJax only where there is something for it to set, and name the sidebar's arrows."""
+    if doctree is not None and 'class="math' not in context.get("body", ""):
         context["script_files"] = [script for script in context["script_files"] if "mathjax" not in
                                    f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', '')}".lower()]
-    context["body"] = body
     if "generate_toctree_html" in context:
         context["generate_toctree_html"] = with_labels(context["generate_toctree_html"])
 
