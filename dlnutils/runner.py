@@ -17,6 +17,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,7 @@ from pathlib import Path
 from .claims import default_parameters, round_to_digits
 
 __all__ = ["UsageError", "Job", "Result", "find_root", "sections", "notebook_path", "read_notebook", "profiles",
-           "profile_parameters", "package_hash", "plan", "run", "accept", "picture_of", "stage", "build", "figure_data", "figures"]
+           "profile_parameters", "package_hash", "plan", "run", "accept", "as_record", "picture_of", "stage", "build", "figure_data", "figures"]
 
 #: One BLAS thread a process: two change the last digits, and notebooks already run in parallel.
 WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "DLN_JOBS": "1",
@@ -409,6 +410,45 @@ def clean(executed: dict, source: dict) -> dict:
             "nbformat": 4, "nbformat_minor": 5}
 
 
+def as_record(notebook: dict, section: str, profile: str) -> dict:
+    """A cleaned notebook as a page under ``records/<profile>/``: labels get a suffix, links lead from the new place.
+
+    Code cells and outputs stay as they are, so that a test can compare the code with the notebook's own.
+    """
+    prose = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    labels = {cell["metadata"]["mystnb"]["figure"]["name"] for cell in notebook["cells"]
+              if "figure" in cell["metadata"].get("mystnb", {})}
+    labels |= set(re.findall(r"^:label: (\S+)$", prose, re.M)) | set(re.findall(r"^\(([\w-]+)\)=$", prose, re.M))
+    own = re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, sorted(labels))) + r")(?![\w-])") if labels else None
+    here, there = f"notebooks/{section}", f"records/{profile}/{section}"
+
+    def moved(match):
+        path, hash_, fragment = match["path"].partition("#")
+        if not path or ":" in path or path.startswith("/"):
+            return match[0]
+        target = os.path.normpath(os.path.join(os.path.dirname(here), path))
+        return match["before"] + os.path.relpath(target, os.path.dirname(there)) + hash_ + fragment + match["after"]
+
+    def rewrite(text):
+        text = own.sub(lambda match: f"{match[0]}-{profile}", text) if own else text
+        text = re.sub(r"(?P<before>\]\()(?P<path>[^)\s]+)(?P<after>\))", moved, text)
+        text = re.sub(r"(?P<before>\{doc\}`(?:[^`<]*<)?)(?P<path>[^`>]+)(?P<after>>?`)", moved, text)
+        return text.replace("{run-time}`" + section + "`", "{run-time}`" + f"{section}@{profile}`")
+
+    cells = []
+    for cell in notebook["cells"]:
+        cell = dict(cell)
+        if cell["cell_type"] == "markdown":
+            cell["source"] = rewrite("".join(cell["source"])).splitlines(keepends=True)
+        elif own and "mystnb" in cell["metadata"]:
+            cell["metadata"] = json.loads(own.sub(lambda match: f"{match[0]}-{profile}", json.dumps(cell["metadata"])))
+        cells.append(cell)
+    title = "".join(cells[0]["source"])
+    first, _, rest = title.partition("\n")
+    cells[0]["source"] = [f"{first}: {profile} size\n", rest]
+    return notebook | {"cells": cells}
+
+
 def picture_of(notebook: dict, figure: str) -> bytes | None:
     """The PNG that the cell drawing ``figure`` left in a notebook's outputs, if there is one."""
     for cell in notebook["cells"]:
@@ -436,7 +476,7 @@ def accept(root: Path, names=(), *, profile: str = "default") -> list[Path]:
     for job in jobs:
         target = job.source if profile == "default" else root / "records" / profile / f"{job.section}.ipynb"
         cleaned = clean(read_notebook(job.target), read_notebook(job.source))
-        _write_json(target, cleaned)
+        _write_json(target, cleaned if profile == "default" else as_record(cleaned, job.section, profile))
         written.append(target)
         front = picture_of(cleaned, FRONT_FIGURE)
         if front and profile == "default":

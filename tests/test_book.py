@@ -50,6 +50,9 @@ def tracked_files():
 
 
 def test_every_notebook_is_in_the_table_of_contents():
+    recorded = {path.relative_to(BOOK).with_suffix("").as_posix() for path in (BOOK / "records").rglob("*.ipynb")}
+    toc = (BOOK / "_toc.yml").read_text()
+    assert all(f"file: {name}\n" in toc for name in recorded)
     files = {path.relative_to(BOOK / "notebooks").with_suffix("").as_posix() for path in
              (BOOK / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
     assert files == set(SECTIONS)
@@ -155,6 +158,16 @@ def test_profiles_name_parameters_that_exist():
     listed = {path.relative_to(BOOK / "notebooks" / "profiles").parts[1:] for path in
               (BOOK / "notebooks" / "profiles").rglob("*.yml")}
     assert {"/".join(parts).removesuffix(".yml") for parts in listed} <= set(SECTIONS)
+
+
+@pytest.mark.parametrize("path", sorted((BOOK / "records").rglob("*.ipynb")), ids=lambda path: path.stem)
+def test_records_hold_the_code_of_their_notebooks(path):
+    record, section = runner.read_notebook(path), "/".join(path.with_suffix("").parts[-2:])
+    profile = path.parts[-3]
+    kept = [source(cell) for cell in code_cells(record) if "injected-parameters" not in cell["metadata"].get("tags", [])]
+    assert kept == [source(cell) for cell in code_cells(NOTEBOOKS[section])]
+    assert record["metadata"]["dln"]["profile"] == profile
+    assert all(claim["profile"] == profile and claim["passed"] for claim in ledger.claims_of(record))
 
 
 def test_the_package_imports_only_earlier_modules():

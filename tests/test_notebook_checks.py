@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_project, toy_cells
+from toy_book import make_project, toy_cells
 from PIL import Image
 
 from dlnutils import runner

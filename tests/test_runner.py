@@ -12,7 +12,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from conftest import code, make_project, toy_cells, write_notebook
+from toy_book import code, make_project, toy_cells, write_notebook
 
 from dlnutils import ledger, runner
 from dlnutils.cli import main
@@ -194,6 +194,23 @@ def test_accept_keeps_outputs_and_one_block_of_metadata(finished):
     assert str(finished) not in path.read_text()
     assert runner.plan(finished)[0].up_to_date             # accepting changes nothing that a run depends on
     assert [claim["passed"] for claim in ledger.collect(finished)] == [True]
+
+
+def test_a_record_has_labels_and_links_of_its_own():
+    def cell(text, **metadata):
+        return {"cell_type": "markdown", "metadata": metadata, "source": [text]}
+    figure = {"cell_type": "code", "metadata": {"mystnb": {"figure": {"name": "fig-a-b", "caption": "see"}}},
+              "source": ["plt.show()"], "outputs": []}
+    text = ("{numref}`fig-a-b` but not fig-a-b-c; [x](depth.ipynb#there), [n](../../book/notation.md), [w](https://a.b), "
+            "{run-time}`saddles/a`\n```{exercise} E\n:label: ex-a\n```\n{ref}`ex-a`")
+    record = runner.as_record({"cells": [cell("# T\nmore"), figure, cell(text)]}, "saddles/a", "paper")
+    assert "".join(record["cells"][0]["source"]) == "# T: paper size\nmore"
+    assert record["cells"][1]["metadata"]["mystnb"]["figure"]["name"] == "fig-a-b-paper"
+    assert record["cells"][1]["source"] == ["plt.show()"]
+    moved = "".join(record["cells"][2]["source"])
+    assert "{numref}`fig-a-b-paper` but not fig-a-b-c;" in moved and "{run-time}`saddles/a@paper`" in moved
+    assert "(../../../notebooks/saddles/depth.ipynb#there)" in moved and "(../../../book/notation.md)" in moved
+    assert "(https://a.b)" in moved and ":label: ex-a-paper" in moved and "{ref}`ex-a-paper`" in moved
 
 
 def test_staging_overlays_runs_and_keeps_time_stamps(finished):

@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from dlnutils import ledger, runner
 from dlnutils.claims import show_bound
+from dlnutils.runner import package_hash
 
 PAPERS = {
     "saxe2013": "Saxe, McClelland & Ganguli (2013)", "tu2024": "Tu, Aranguri & Jacot (2024)",
@@ -36,8 +37,13 @@ def duration(seconds: float | None) -> str:
 
 
 def read(env, section: str) -> dict | None:
-    """The notebook of a section as parsed JSON, or None where there is none; the page is rebuilt when it changes."""
-    path = Path(ledger.notebook_path(Path(env.srcdir), section))
+    """The notebook of a section (``section@profile`` for a record) as parsed JSON, or None where there is none.
+
+    The page that asks is rebuilt when it changes.
+    """
+    section, _, profile = section.partition("@")
+    root = Path(env.srcdir)
+    path = root / "records" / profile / f"{section}.ipynb" if profile else ledger.notebook_path(root, section)
     if not path.is_file() or not path.stat().st_size:
         return None
     env.note_dependency(str(path))
@@ -235,6 +241,13 @@ def add_run_line(app, doctree) -> None:
     else:
         words = "The committed outputs of this notebook carry no record of their run yet. "
     body = next(iter(doctree.findall(nodes.section)), doctree)
+    if app.env.docname.startswith("records/"):
+        section = app.env.docname.split("/", 2)[2]
+        changed = " The package has changed since." if run.get("package_hash") != package_hash() else ""
+        note = nodes.note("", sentence(
+            f"A record of {run.get('date')}, profile {run.get('profile')}: not recomputed in CI.{changed} The section "
+            "itself, with the default sizes, is ", link_to_page(section), "."))
+        body.insert(1, note)
     body += sentence(words, "All claims: ", book_ledger, ".", classes=["dln-run"])
 
 

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 SETUP = """\
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,9 +53,3 @@ def make_project(root: Path, notebooks: dict):
     for section, cells in notebooks.items():
         write_notebook(root / "notebooks" / f"{section}.ipynb", cells)
     return root
-
-
-@pytest.fixture
-def book():
-    """The root of the real book."""
-    return Path(__file__).resolve().parent.parent
