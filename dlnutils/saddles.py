@@ -17,6 +17,7 @@ from ._validation import integer, matrix, real
 __all__ = [
     "two_layer_mode_strength", "two_layer_learning_time", "two_layer_unbalanced", "deep_mode_time",
     "deep_mode_strength", "deep_mode_time_infinite", "max_hessian_eigenvalue", "random_start_delay", "riccati_flow",
+    "noisy_teacher_modes",
 ]
 
 _AT_SADDLE = "u0 = 0 is the saddle itself, which gradient flow never leaves"
@@ -563,3 +564,65 @@ def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
         now = times[i]
         out[i] = basis @ (Q @ Q.T) @ basis.T
     return out.reshape(t.shape + F.shape)
+
+
+def noisy_teacher_modes(s, n_in: int, n_out: int, noise: float):
+    r"""Modes that a student sees when the labels of a low-rank teacher carry noise; inputs white.
+
+    The training data enter as ``teacher + noise Z``, with ``Z`` independent ``N(0, 1)`` of shape (n_out, n_in). In the
+    limit of many dimensions a teacher mode stands out if ``s > c = noise (n_in n_out)^(1/4)``. It is then seen too
+    strong, ``s_hat = sqrt((s^2 + noise^2 n_in)(s^2 + noise^2 n_out)) / s``, and turned: the overlaps of its two
+    singular vectors with the teacher's have the product ``(1 - (c/s)^4) s / s_hat``. All other modes are noise and
+    fill the bulk of Marchenko and Pastur.
+
+    Parameters
+    ----------
+    s : array_like, shape (n_teacher,)
+        Singular values of the teacher (>= 0) in decreasing order, at most ``min(n_in, n_out)``.
+    n_in, n_out : int
+        Numbers of inputs and outputs.
+    noise : float
+        Standard deviation of an entry of the noise (>= 0), in the units of ``s``; for orthonormal inputs the label noise.
+
+    Returns
+    -------
+    (s_hat, overlap) : ndarray of shape (min(n_in, n_out),), ndarray of shape (n_teacher,)
+        Singular values in decreasing order, the bulk at its quantiles; overlaps between 0 (hidden in the bulk) and 1,
+        those of ``s_hat[:n_teacher]``.
+
+    Raises
+    ------
+    ValueError
+        More modes than dimensions, ``s`` not decreasing, sizes or noise out of range.
+
+    Notes
+    -----
+    Left out are terms of relative order ``n_teacher / min(n_in, n_out)``, and near ``s = c`` the fluctuations. Cost: an
+    interpolation. Source: Benaych-Georges & Nadakuditi 2012; for learning, Lampinen & Ganguli 2019.
+
+    Examples
+    --------
+    >>> s_hat, overlap = noisy_teacher_modes([3.0, 2.0], n_in=200, n_out=100, noise=200**-0.5)
+    >>> s_hat[:3].round(3), overlap.round(3)
+    (array([3.249, 2.372, 1.66 ]), array([0.918, 0.817]))
+    """
+    n_in, n_out = integer("n_in", n_in), integer("n_out", n_out)
+    s, noise = np.atleast_1d(real("s", s, at_least=0.0)), float(real("noise", noise, at_least=0.0))
+    if s.ndim != 1 or s.size > min(n_in, n_out) or np.any(np.diff(s) > 0):
+        raise ValueError(f"s must list at most min(n_in, n_out) = {min(n_in, n_out)} singular values in decreasing "
+                         f"order, got {s}")
+    threshold = noise * (n_in * n_out)**0.25
+    seen = s > threshold
+    safe = np.where(seen, s, threshold if threshold > 0 else 1.0)
+    spikes = np.hypot(safe, noise * n_in**0.5) * (np.hypot(safe, noise * n_out**0.5) / safe)
+    overlap = np.where(seen, (1 - (threshold / safe)**4) * safe / spikes, 0.0)
+    few, many = min(n_in, n_out) - seen.sum(), max(n_in, n_out) - seen.sum()
+    # Squared singular values of the noise are noise^2 many (1 + r^2 + 2 r cos(angle)), r = sqrt(few / many), and the
+    # share of them below an angle is elementary.
+    r, angle = np.sqrt(few / max(many, 1)), np.linspace(0.0, np.pi, 8001)
+    share = np.linspace(0.0, 1.0, angle.size) if few == 0 else \
+        ((1 + r**2) * angle - 2 * r * np.sin(angle)
+         - 2 * (1 - r**2) * np.arctan((1 - r) / (1 + r) * np.tan(angle / 2))) / (2 * np.pi * r**2)
+    angle = np.interp((np.arange(few) + 0.5) / max(few, 1), share, angle)
+    bulk = noise * np.sqrt(many * ((1 - r)**2 + 4 * r * np.cos(angle / 2)**2))
+    return np.concatenate([spikes[seen], bulk]), overlap

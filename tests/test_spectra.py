@@ -76,12 +76,12 @@ def test_lyapunov_exponents_sum_to_the_determinant(kind, k):
 def test_lyapunov_exponents_are_those_of_the_singular_values():
     """While the product can still be formed: they agree to order 1/k, with the difference shrinking in k."""
     worst = []
-    for k in (5, 40):
+    for k in (4, 12):                                      # deeper ones lose their smallest value to round-off
         difference = [lyapunov_exponents("gaussian", 3, k, np.random.default_rng(i))
                       - np.log(product_spectrum("gaussian", 3, k, np.random.default_rng(i), eigenvalues=False)[0]) / k
                       for i in range(30)]
         worst.append(np.abs(difference).mean())
-    assert worst[0] < 0.25 and worst[1] < worst[0] / 3
+    assert worst[0] < 0.3 and worst[1] < worst[0] / 2
 
 
 def test_lyapunov_exponents_below_round_off():
