@@ -168,7 +168,8 @@ class Ledger(SphinxDirective):
                               (passed[None], "not asserted")):
             tiles += sentence(nodes.strong("", str(number)), f" {words}", classes=["dln-tile"])
         bounds = sentence(f"Where the bounds come from: {source['paper']} from a paper, {source['derived']} derived, "
-                          f"{source['measured']} measured over seeds. Continuous integration runs every notebook again "
+                          f"{source['measured']} measured (a spread over seeds, or a stated margin where nothing is "
+                          "random). Continuous integration runs every notebook again "
                           "and fails when a claim does.")
         rows = []
         for section, notebook in notebooks.items():
