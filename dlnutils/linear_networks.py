@@ -224,16 +224,17 @@ def greedy_pretrained_init(sigma11, sizes, rng: np.random.Generator, *, n_steps:
     n_steps : int
         Steps of gradient descent for each hidden layer.
     sigma : float
-        Standard deviation of the random starts.
+        Standard deviation of the random starts, positive: from 0 nothing would move.
     rate : float
-        Learning rate in units of the inverse norm of each layer's covariance; below 1.
+        Learning rate in units of the inverse norm of each layer's covariance; 1 is the limit of stability.
     output : {'gaussian', 'orthogonal'}
         The last matrix: ``N(0, sigma^2)``, or with orthonormal rows or columns.
 
     Raises
     ------
     ValueError
-        ``sizes`` that do not start with ``n_in`` or have no hidden layer, a rate outside (0, 1).
+        ``sizes`` that do not start with ``n_in`` or have no hidden layer, a rate outside (0, 1], ``sigma`` not
+        positive, ``sigma11`` zero.
 
     Notes
     -----
@@ -248,7 +249,10 @@ def greedy_pretrained_init(sigma11, sizes, rng: np.random.Generator, *, n_steps:
     sizes = _sizes(sizes, at_least=3)
     covariance = matrix("sigma11", sigma11, shape=(sizes[0], sizes[0]))
     rate = float(real("rate", rate, above=0.0, at_most=1.0))
+    sigma = float(real("sigma", sigma, above=0.0))
     choice("output", output, ("gaussian", "orthogonal"))
+    if not covariance.any():
+        raise ValueError("sigma11 must have a nonzero entry for the layers to learn from, got zeros")
     weights = []
     for into, out in zip(sizes[:-2], sizes[1:-1]):
         start = gaussian_init([into, out, into], sigma, rng)
@@ -520,6 +524,7 @@ class DepthRun:
         return float(self.learning_rates[np.argmin(self.learning_times)])
 
 
+@np.errstate(over="ignore", invalid="ignore")              # divergence is a result
 def timed_descent(weights, sigma31, sigma11, *, learning_rates, threshold: float, power: float = 1.0, hold: int = 0,
                   max_steps: int = 2000, race: bool = True, dtype=np.float64) -> DepthRun:
     """Steps that gradient descent needs from given weights to a given loss, at several learning rates at once.
@@ -570,6 +575,8 @@ def timed_descent(weights, sigma31, sigma11, *, learning_rates, threshold: float
     sigma31 = matrix("sigma31", sigma31)
     n_in = sigma31.shape[1]
     sigma11 = matrix("sigma11", sigma11, shape=(n_in, n_in))
+    if not len(weights):
+        raise ValueError("weights must hold at least one matrix, got none")
     weights = [matrix(f"weights[{i}]", W) for i, W in enumerate(weights)]
     _check_chain(weights, sigma31)
     rates = np.atleast_1d(real("learning_rates", learning_rates, above=0.0))
@@ -590,7 +597,9 @@ def timed_descent(weights, sigma31, sigma11, *, learning_rates, threshold: float
         total = weights[0] if above[-1] is None else above[-1] @ weights[0]
         smoothed = total * variance
         loss = power / 2 + (total * (smoothed / 2 - target)).sum((1, 2), dtype=float)
-        diverged |= ~(loss < 1e3 * max(power, 1e-300))
+        if step == 0:
+            ceiling = 1e3 * (max(power, abs(loss[0])) or np.inf)     # above it, training has diverged
+        diverged |= ~(loss < ceiling)
         loss[diverged] = np.inf
         losses.append(loss)
         if step == 0 and not loss[0] > threshold:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlnutils import linear_networks as ln
+from dlnutils.datasets import mnist, one_hot
 from dlnutils.fitting import first_crossing
 from dlnutils.saddles import (deep_mode_strength, random_start_delay, riccati_flow, two_layer_learning_time,
                               two_layer_mode_strength)
@@ -228,6 +229,28 @@ def test_small_random_start_is_delayed_as_predicted(rng):
     mean, sd = random_start_delay(s, u0, n_hidden)
     np.testing.assert_allclose(delay.mean(0), mean, atol=0.01)
     np.testing.assert_allclose(delay.std(0), sd, rtol=0.15)
+
+
+# --- errors of the paper ---------------------------------------------------------------------------------------------
+
+def test_errata_fixed_point_with_correlated_inputs(rng):
+    """Learning ends at sigma31 sigma11^-1; with sigma31 in place of sigma11, as printed, it would be the identity."""
+    sigma31, sigma11 = rng.normal(size=(3, 3)), covariance(3, rng)
+    start = ln.gaussian_init([3, 5, 3], 0.5, rng)
+    _, W = ln.gradient_descent(start, sigma31, sigma11, learning_rate=0.05, n_steps=6000, every=6000)
+    np.testing.assert_allclose(W[-1], sigma31 @ np.linalg.inv(sigma11), atol=1e-8)
+    assert np.abs(W[-1] - np.eye(3)).max() > 0.5
+
+
+def test_errata_figure_5_needs_the_transpose():
+    """Singular vectors in the columns of V: V^T sigma11 V is nearly diagonal on MNIST, V sigma11 V^T is not."""
+    images, labels = mnist(pixels=14)
+    sigma31, sigma11 = ln.correlations(images, one_hot(labels))
+    V = np.linalg.svd(sigma31)[2].T                        # all directions, the modes first
+    shares = []
+    for block in ((V.T @ sigma11 @ V)[:10, :10], (V @ sigma11 @ V.T)[:10, :10]):
+        shares.append(1 - np.sum(np.diag(block)**2) / np.sum(block**2))
+    assert shares[0] < 0.005 and shares[1] > 50 * shares[0], shares
 
 
 # --- tanh -----------------------------------------------------------------------------------------------------------
