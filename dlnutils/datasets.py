@@ -1,4 +1,4 @@
-"""The data behind the figures: a hierarchical world, and real handwritten digits that need no download."""
+"""The data behind the figures: a hierarchical world, a low-rank map under noise, and real handwritten digits that need no download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ._validation import choice, integer, real
 
-__all__ = ["hierarchical_dataset", "hierarchical_singular_values", "mnist", "one_hot", "fetch_mnist", "data_folder",
+__all__ = ["hierarchical_dataset", "hierarchical_singular_values", "low_rank_task", "mnist", "one_hot", "fetch_mnist", "data_folder",
            "MNIST_FILES"]
 
 #: The four files of MNIST, the SHA-256 of their content after gunzip, and their size there.
@@ -108,6 +108,52 @@ def hierarchical_singular_values(levels: int = 5, flip: float = 0.1, n_features:
     below = 1 + np.concatenate([[0.0], np.cumsum(2.0**np.arange(levels) * similarity[1:])])
     squares = np.concatenate([[below[levels]], below[height - 1] - 2.0**(height - 1) * similarity[height]])
     return np.sqrt(n_features * squares), np.concatenate([[1], 2**np.arange(levels)])
+
+
+def low_rank_task(d: int, k: int, rng: np.random.Generator, *, noise: float = 1.0, q: int | None = None):
+    """A random map of rank ``k`` to learn, and the noise that hides it.
+
+    Parameters
+    ----------
+    d : int
+        Inputs, and outputs unless ``q`` says otherwise.
+    k : int
+        Rank, at most ``d`` and ``q``.
+    rng : numpy.random.Generator
+        Draws ``C``, ``D`` and the noise, in this order.
+    noise : float
+        Standard deviation of the noise, at least 0.
+    q : int, optional
+        Outputs.
+
+    Returns
+    -------
+    A_star, E : ndarray, shape (q, d)
+        ``A_star = C @ D.T / sqrt(k)`` has entries of mean square 1 and singular values near ``sqrt(q d / k)``; ``E`` has
+        independent normal entries. The network sees ``A_star + E``.
+
+    Raises
+    ------
+    ValueError
+        Sizes that are not positive integers, ``k`` above ``d`` or ``q``, ``noise`` negative.
+
+    Notes
+    -----
+    Source: Tu et al. 2024, the task of both figures (``d = q``, ``k = 5``, ``noise = 1``).
+
+    Examples
+    --------
+    >>> A_star, E = low_rank_task(50, 5, np.random.default_rng(0))
+    >>> A_star.shape, int(np.linalg.matrix_rank(A_star))
+    ((50, 50), 5)
+    """
+    d, k = integer("d", d), integer("k", k)
+    q = d if q is None else integer("q", q)
+    noise = float(real("noise", noise, at_least=0.0))
+    if k > min(d, q):
+        raise ValueError(f"k must be at most {min(d, q)}, got {k}: the rank cannot exceed the sizes")
+    C, D = rng.standard_normal((q, k)), rng.standard_normal((d, k))
+    return C @ D.T / k**0.5, noise * rng.standard_normal((q, d))
 
 
 def one_hot(labels, n_classes: int = 10) -> np.ndarray:

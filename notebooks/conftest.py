@@ -6,10 +6,14 @@ still run only once.
 
 import base64
 import io
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
+
+# Kept results of a sweep would be compared with themselves; more workers would fight with the other tests.
+os.environ.update(DLN_CACHE="off", DLN_JOBS="1")
 
 #: A pixel differs if a channel is off by more than this (of 255): below it lies what antialiasing may do.
 CHANNEL_TOLERANCE = 24

@@ -1,0 +1,245 @@
+"""Run a function over many points: in processes or on a cluster, with finished points kept on disk and the same numbers everywhere."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import platform
+import textwrap
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ._validation import integer
+
+
+@functools.cache
+def package_hash() -> str:
+    """Twelve hexadecimal digits of the SHA-256 of the package's source."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+# --- arrays on disk -------------------------------------------------------------------------------------------------
+
+def write_arrays(path: Path, arrays: dict) -> None:
+    """Write numbers, strings and arrays to an ``.npz`` file without pickles: whole or not at all."""
+    path = Path(path)
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"{name} must hold numbers or strings to be saved, got {array.dtype}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path) -> dict:
+    """What `write_arrays` wrote."""
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+# --- the cache ------------------------------------------------------------------------------------------------------
+
+def cache_folder(cache=None) -> Path | None:
+    """Where finished points are kept: ``cache``, else ``DLN_CACHE``, else the user's cache; None if either says 'off'."""
+    where = cache or os.environ.get("DLN_CACHE")
+    if where == "off":
+        return None
+    if where:
+        return Path(where)
+    import pooch
+    return Path(pooch.os_cache("dlnutils")) / "sweeps"
+
+
+def _plain(value):
+    """Arguments as JSON can hold them, arrays by their bytes."""
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def _check_function(function) -> str:
+    """The function's source; refuses what has no source of its own or hides parameters."""
+    name = getattr(function, "__qualname__", repr(function))
+    if "<lambda>" in name or getattr(function, "__closure__", None):
+        raise ValueError(f"function must be a named function that carries no outer variables, got {name}: define it with "
+                         "def at the top level and pass what it needs in points")
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (TypeError, OSError):
+        raise ValueError(f"function must be written in Python with its source at hand, got {name}: wrap it in a "
+                         "function of yours") from None
+
+
+def _key(source, point, seed, index) -> str:
+    try:
+        parameters = json.dumps(point, sort_keys=True, default=_plain)
+    except TypeError as error:
+        raise ValueError(f"points must hold numbers, strings, lists or arrays, got {error}: they name the result on "
+                         "disk") from None
+    parts = [package_hash(), source, parameters, repr((seed, index)), np.__version__, platform.python_version()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _fetch(path: Path | None):
+    """A finished point, or None; a damaged file counts as not finished."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return _unpacked(read_arrays(path))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _packed(result) -> dict:
+    return result if isinstance(result, dict) else {"__result__": result}
+
+
+def _unpacked(arrays: dict):
+    """Zero-dimensional arrays back to scalars, single results out of their dictionary."""
+    out = {name: array[()] for name, array in arrays.items()}
+    return out["__result__"] if set(out) == {"__result__"} else out
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+def _run(function, index, point, seed):
+    """One point, with a generator that depends on its place alone; the result in the form in which it would be stored."""
+    if seed is not None:
+        point = point | {"rng": np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))}
+    arrays = {name: np.asarray(value) for name, value in _packed(function(**point)).items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"the result {name!r} is not a number, a string or an array of them")
+    return index, arrays
+
+
+def _attempt(task):
+    """A result or the error that took its place: errors travel home, so that the other points are kept."""
+    try:
+        return _run(*task)
+    except Exception as error:                             # whatever the function raises
+        return task[1], error
+
+
+def _in_processes(tasks, jobs):
+    from joblib import Parallel, delayed, parallel_config
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_attempt)(task) for task in tasks)
+
+
+def _on_cluster(tasks, address):
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise ImportError("cluster needs the extra 'cluster': pip install 'dlnutils[cluster]'") from None
+    with Client(address) as client:                        # a point whose worker dies is run again by another
+        futures = client.map(_attempt, tasks, pure=False)
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()
+
+
+def sweep(function, points, *, seed: int | None = None, jobs: int | None = None, cluster: str | None = None,
+          cache=None, progress: bool = True) -> list:
+    """Call ``function(**point)`` for every point; finished points survive a crash and are not computed twice.
+
+    Parameters
+    ----------
+    function : callable
+        A named function at the top level of a module or a notebook. Returns a number, a string, an array, or a
+        dictionary of these. Global variables that it reads are not part of a result's name on disk: pass parameters.
+    points : sequence of dict
+        Keyword arguments: numbers, strings, lists, arrays.
+    seed : int, optional
+        If given, each call gets ``rng``, a generator that depends on the seed and the point's place alone. The numbers
+        are the same for any number of workers.
+    jobs : int, optional
+        Processes on this machine, each with one BLAS thread. By default ``DLN_JOBS``, else 1.
+    cluster : str, optional
+        Address of a Dask scheduler, 'tcp://host:port', instead of processes; needs the extra ``cluster``. Its workers
+        need the same package; set ``OPENBLAS_NUM_THREADS=1`` for them.
+    cache : path or 'off', optional
+        Folder for finished points. By default ``DLN_CACHE``, else the user's cache; 'off' keeps nothing.
+    progress : bool
+        Show a progress bar where there is a terminal.
+
+    Returns
+    -------
+    list
+        The results in the order of ``points``; numbers and strings as numpy scalars.
+
+    Raises
+    ------
+    ValueError
+        A lambda, a closure, a point that is not a dictionary of plain values.
+    RuntimeError
+        The function failed: names the point. All other points are finished, and kept, first.
+
+    Notes
+    -----
+    A result's name hashes the package, the function's source, the point, seed and place, and the versions of numpy and
+    Python. If the disk is full the sweep goes on without keeping results, with a warning.
+
+    Examples
+    --------
+    >>> from dlnutils.saddles import max_hessian_eigenvalue
+    >>> sweep(max_hessian_eigenvalue, [{"s": 1.0, "n_weights": n} for n in (2, 3)], cache="off")
+    [np.float64(2.0), np.float64(3.0)]
+    """
+    from tqdm import tqdm
+    source, points = _check_function(function), list(points)
+    for point in points:
+        if not isinstance(point, dict):
+            raise ValueError(f"points must be dictionaries of keyword arguments, got {point!r}")
+    if seed is not None:
+        seed = integer("seed", seed, at_least=0)
+    if jobs is None:
+        asked = os.environ.get("DLN_JOBS") or "1"
+        jobs = integer("DLN_JOBS", int(asked) if asked.isdecimal() else asked)
+    jobs = integer("jobs", jobs)
+    folder = cache_folder(cache)
+    keys = [_key(source, point, seed, index) for index, point in enumerate(points)]
+    paths = [folder and folder / function.__name__ / f"{key}.npz" for key in keys]
+    results = [_fetch(path) for path in paths]
+    tasks = [(function, index, point, seed) for index, point in enumerate(points) if results[index] is None]
+    if cluster:
+        outcomes = _on_cluster(tasks, cluster)
+    else:
+        outcomes = _in_processes(tasks, jobs) if jobs > 1 and len(tasks) > 1 else map(_attempt, tasks)
+    failure = None
+    with tqdm(total=len(points), initial=len(points) - len(tasks), desc=function.__name__,
+              disable=None if progress else True) as bar:
+        for index, outcome in outcomes:
+            bar.update()
+            if isinstance(outcome, Exception):
+                failure = failure or (index, outcome)
+                continue
+            results[index] = _unpacked(outcome)
+            if paths[index]:
+                try:
+                    write_arrays(paths[index], outcome)
+                except OSError as error:
+                    warnings.warn(f"finished points are not kept from here on: {error}", RuntimeWarning, stacklevel=2)
+                    paths = [None] * len(points)
+    if failure:
+        index, error = failure
+        raise RuntimeError(f"{function.__name__} failed at point {index}, {points[index]}: {type(error).__name__}: {error}"
+                           + (f" (finished points are kept in {folder})" if folder else "")) from error
+    return results
