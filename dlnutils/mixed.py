@@ -276,7 +276,7 @@ def gd_step(W1, W2, Y, eta: float, order: str = "sequential", grad=None):
     choice("order", order, ORDERS)
     if not eta >= 0 or eta == np.inf:
         raise ValueError(f"eta must be a finite number of at least 0, got {eta!r}")
-    W1, W2 = np.asarray(W1), np.asarray(W2)
+    W1, W2 = (W if W.dtype.kind == "f" else W.astype(float) for W in map(np.asarray, (W1, W2)))
     if W1.ndim != 2 or W2.ndim != 2 or W2.shape[1] != W1.shape[0]:
         raise ValueError(f"W1 and W2 must have shapes (w, p) and (q, w), got {W1.shape} and {W2.shape}")
     A = W2 @ W1
@@ -288,8 +288,13 @@ def gd_step(W1, W2, Y, eta: float, order: str = "sequential", grad=None):
 
 
 def _update(W1, W2, G, eta, order):
-    new = W1 - eta * (W2.T @ G)
-    return new, W2 - eta * (G @ (new if order == "sequential" else W1).T)
+    new1 = W2.T @ G
+    new1 *= -eta                                           # in place: the products leave little time for copies
+    new1 += W1
+    new2 = G @ (new1 if order == "sequential" else W1).T
+    new2 *= -eta
+    new2 += W2
+    return new1, new2
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -186,6 +186,12 @@ def test_single_precision_stays_single_and_close(rng):
     np.testing.assert_allclose(V[1] @ V[0], W[1] @ W[0], atol=2e-5)
 
 
+def test_integer_weights_are_numbers_like_any_other():
+    for ours, floats in zip(mixed.gd_step([[1, 2]], [[3], [4]], [[1, 0], [0, 0.5]], 0.1),
+                            mixed.gd_step([[1.0, 2]], [[3.0], [4]], [[1, 0], [0, 0.5]], 0.1)):
+        np.testing.assert_array_equal(ours, floats)
+
+
 def test_the_two_orders_differ_by_the_square_of_the_rate(rng):
     W, Y = explicit(3, 3, 20, 0.05, rng), rng.normal(size=(3, 3))
     gaps = []
