@@ -626,3 +626,82 @@ def stability_edge(spectrum: Spectrum, n_hidden: int, *, n_samples: float | None
                              "their sample covariance has no closed form here")
         largest *= (1 + np.sqrt(spectrum.n_inputs / float(real("n_samples", n_samples, above=0.0))))**2
     return float(2 / (lazy_kernel(n_hidden, skip=skip, branch_scale=branch_scale) * largest))
+
+
+# --- what it costs --------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiplications and additions, and bytes in memory, to leading order."""
+
+    operations: float
+    bytes: float
+
+
+def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = False) -> Cost:
+    """What `solve_dmft` costs for full-batch training: a function of steps, layers and distinct modes only.
+
+    Parameters
+    ----------
+    n_steps, n_hidden, skip
+        As in `solve_dmft`.
+    n_modes : int
+        Distinct modes of the spectrum.
+
+    Returns
+    -------
+    Cost
+        ``operations = 2/3 T^3 (14 L + 9 K + 8)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
+        a vector of up to T entries a step.
+
+    Raises
+    ------
+    ValueError
+        Arguments out of range.
+
+    Notes
+    -----
+    Source: Bordelon & Pehlevan 2025, table 1, for this solver; a test counts the products.
+
+    Examples
+    --------
+    >>> f"{theory_cost(100, 3).operations:.3g}"
+    '3.93e+07'
+    """
+    T, L, K = integer("n_steps", n_steps), integer("n_hidden", n_hidden), integer("n_modes", n_modes)
+    products = 14 * L + (14 * (L - 1) if skip else 0) + 9 * K + 8
+    return Cost(2 / 3 * T**3 * products, memory_needed(T, L, K, skip))
+
+
+def simulation_cost(n_steps: int, n_hidden: int, *, width: int, n_inputs: int, n_samples: int,
+                    n_networks: int = 1) -> Cost:
+    """What `simulate` costs for full-batch training: a function of all sizes.
+
+    Parameters
+    ----------
+    n_steps, n_hidden, width, n_samples, n_networks
+        As in `simulate`.
+    n_inputs : int
+        Dimension of the inputs.
+
+    Returns
+    -------
+    Cost
+        ``operations = 4 T (N D + (L - 1) N^2 + P D)`` for the products with the weights and the data, each way, and
+        ``2 T^2 (N + D + 2 (L - 1) N)`` for the updates; times the networks. The bytes are those of one network at a time.
+
+    Raises
+    ------
+    ValueError
+        Arguments out of range.
+
+    Examples
+    --------
+    >>> f"{simulation_cost(100, 3, width=1000, n_inputs=1000, n_samples=2000).operations:.3g}"
+    '2.12e+09'
+    """
+    T, L, N, D, P, n = (integer(name, value) for name, value in (
+        ("n_steps", n_steps), ("n_hidden", n_hidden), ("width", width), ("n_inputs", n_inputs), ("n_samples", n_samples),
+        ("n_networks", n_networks)))
+    weights, updates = N * D + (L - 1) * N**2, N + D + 2 * (L - 1) * N
+    return Cost(n * (4 * T * (weights + P * D) + 2 * T**2 * updates), 8 * (weights + P * D + T * updates))

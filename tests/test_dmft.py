@@ -441,3 +441,78 @@ WRONG = {
 def test_wrong_object_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- counted operations ---------------------------------------------------------------------------------------------
+
+class Counted(np.ndarray):
+    """An array that counts the multiplications and additions of its matrix products."""
+
+    operations = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in inputs]
+        if ufunc is np.matmul:
+            a, b = (np.shape(x) for x in plain)
+            rows = a[-2] if len(a) > 1 else 1
+            columns = b[-1] if len(b) > 1 else 1
+            stack = np.prod(np.broadcast_shapes(a[:-2], b[:-2]), dtype=float)
+            Counted.operations += 2 * stack * rows * a[-1] * columns
+        if out is not None:
+            options["out"] = tuple(x.view(np.ndarray) if isinstance(x, Counted) else x for x in out)
+        result = getattr(ufunc, method)(*plain, **options)
+        return result.view(Counted) if isinstance(result, np.ndarray) else result
+
+
+class CountingNumpy:
+    """numpy, with arrays that count in place of those it makes from nothing."""
+
+    def __getattr__(self, name):
+        made = getattr(np, name)
+        return (lambda *args, **options: made(*args, **options).view(Counted)) if name in ("zeros", "empty") else made
+
+
+@pytest.mark.parametrize("L, skip, modes", [(1, False, 1), (3, False, 1), (3, True, 1), (2, False, 5)])
+def test_the_cost_of_the_theory_is_counted(L, skip, modes, monkeypatch):
+    spectrum = Spectrum(np.linspace(1, 2, modes), np.full(modes, 1 / modes))
+    monkeypatch.setattr(dmft, "np", CountingNumpy())
+    monkeypatch.setattr(Counted, "operations", 0)
+    settings = dict(n_hidden=L, width=2.0, gamma0=1.0, learning_rate=0.01, n_samples=3.0, skip=skip, branch_scale=0.5)
+    solve_dmft(spectrum, n_steps=60, **settings)
+    # Rows have t or t + 1 entries: the leading term is right up to a few times 1 / T.
+    assert Counted.operations == pytest.approx(dmft.theory_cost(60, L, n_modes=modes, skip=skip).operations, rel=0.06)
+
+
+class CountingGenerator:
+    """A generator whose normal numbers count."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def spawn(self, n):
+        return [CountingGenerator(child) for child in self.rng.spawn(n)]
+
+    def standard_normal(self, size):
+        return self.rng.standard_normal(size).view(Counted)
+
+    def choice(self, *args):
+        return self.rng.choice(*args)
+
+
+@pytest.mark.parametrize("L", [1, 3])
+def test_the_cost_of_a_simulation_is_counted(L, monkeypatch):
+    monkeypatch.setattr(dmft, "np", CountingNumpy())
+    monkeypatch.setattr(Counted, "operations", 0)
+    simulate(isotropic(40), n_steps=30, n_hidden=L, width=50, gamma0=1.0, learning_rate=0.01, n_samples=60,
+             rng=CountingGenerator(np.random.default_rng(0)), n_networks=2)
+    cost = dmft.simulation_cost(30, L, width=50, n_inputs=40, n_samples=60, n_networks=2)
+    assert Counted.operations == pytest.approx(cost.operations, rel=0.04)
+
+
+def test_memory_of_the_theory_is_what_it_takes():
+    tracemalloc = pytest.importorskip("tracemalloc")
+    tracemalloc.start()
+    solve_dmft(isotropic(1), n_steps=150, n_hidden=3, width=1.0, gamma0=1.0, learning_rate=0.01, n_samples=2.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak == pytest.approx(dmft.memory_needed(150, 3), rel=0.25)
