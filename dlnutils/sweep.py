@@ -61,7 +61,9 @@ def cache_folder(cache=None) -> Path | None:
         return None
     if where:
         return Path(where)
-    import pooch
+    with warnings.catch_warnings():                        # it asks notebooks for a progress bar that we do not use
+        warnings.simplefilter("ignore")
+        import pooch
     return Path(pooch.os_cache("dlnutils")) / "sweeps"
 
 

@@ -181,6 +181,18 @@ def test_losses_before_the_first_step(skip, beta, L):
     assert solution.train_loss[0] == solution.test_loss[0] == pytest.approx(excess + 0.09, rel=1e-12)
 
 
+def test_tiny_losses_are_not_negative():
+    for eta in (0.1, 0.15, 0.2):
+        solution = solve_dmft(isotropic(1), n_steps=31, n_hidden=2, width=32, gamma0=4, learning_rate=eta, batch_size=4.0)
+        assert (solution.test_loss >= 0).all() and (solution.train_loss >= 0).all() and (solution.mode_loss >= 0).all()
+
+
+def test_the_kernel_starts_at_its_lazy_value_and_grows():
+    solution = solve_dmft(isotropic(1), **BASE | {"width": np.inf})
+    assert solution.kernel[0] == pytest.approx(dmft.lazy_kernel(BASE["n_hidden"]), rel=1e-12)
+    assert solution.kernel.shape == (BASE["n_steps"] - 1,) and (np.diff(solution.kernel) > 0).all()
+
+
 def test_zero_learning_rate_moves_nothing():
     solution = solve_dmft(isotropic(1), **BASE | {"learning_rate": 0.0}, n_samples=2.0)
     np.testing.assert_allclose(solution.test_loss, solution.test_loss[0], rtol=1e-13)

@@ -1,5 +1,6 @@
 """The runner: what it keeps, what it refuses, and that bad luck loses nothing."""
 
+import base64
 import csv
 import errno
 import io
@@ -265,3 +266,20 @@ def test_data_without_network_says_what_to_do(tmp_path, monkeypatch):
 def test_doctor_reports(project):
     result = cli(project, "doctor")
     assert result.exit_code == 0 and "MNIST, embedded: 5000 images" in result.stdout
+
+
+def test_pictures_are_compressed_without_changing_a_pixel():
+    import matplotlib.pyplot as plt
+    from PIL import Image
+    figure, ax = plt.subplots()
+    ax.plot(range(10))
+    for opaque in (True, False):
+        raw = io.BytesIO()
+        figure.savefig(raw, transparent=not opaque)
+        output = {"output_type": "display_data", "data": {"text/plain": "x", "image/png": base64.b64encode(raw.getvalue()).decode()}}
+        small = runner.lighter(output)
+        assert small["data"]["text/plain"] == "x" and len(small["data"]["image/png"]) < len(output["data"]["image/png"])
+        before, after = (Image.open(io.BytesIO(base64.b64decode(out["data"]["image/png"]))) for out in (output, small))
+        assert after.mode == ("RGB" if opaque else "RGBA") and before.convert(after.mode).tobytes() == after.tobytes()
+    plt.close(figure)
+    assert runner.lighter({"output_type": "stream", "text": "x"}) == {"output_type": "stream", "text": "x"}
