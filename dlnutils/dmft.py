@@ -64,7 +64,7 @@ class Spectrum:
 
     @property
     def power(self) -> float:
-        """Mean square of the target: the loss of a network that answers 0, without noise."""
+        """Loss of a network that answers 0, without noise."""
         return float(np.sum(self.multiplicity * self.target * self.eigenvalues))
 
     @property
