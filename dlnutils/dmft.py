@@ -236,7 +236,7 @@ def _arguments(spectrum, n_steps, n_hidden, width, gamma0, learning_rate, n_samp
     return {"n_steps": integer("n_steps", n_steps), "n_hidden": integer("n_hidden", n_hidden),
             "width": np.inf if infinite else float(real("width", width, above=0.0)),
             "gamma0": float(real("gamma0", gamma0, above=0.0)),
-            "learning_rate": float(real("learning_rate", learning_rate, at_least=0.0)),
+            "learning_rate": float(real("learning_rate", learning_rate, above=0.0)),
             "n_samples": count("n_samples", n_samples), "batch_size": count("batch_size", batch_size),
             "noise": float(real("noise", noise, at_least=0.0)), "skip": bool(skip),
             "branch_scale": float(real("branch_scale", branch_scale, at_least=0.0))}
@@ -253,14 +253,23 @@ def memory_needed(n_steps: int, n_hidden: int, n_modes: int = 1, skip: bool = Fa
     return 8 * n_steps**2 * (n_hidden * (16 if skip else 10) + 4 * n_modes + 2)
 
 
-def _check_memory(needed: int) -> None:
+def _free_memory() -> float:
+    """Bytes that a new process may take; infinite where the system does not say."""
     try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > 0.9 * available:
-        raise MemoryError(f"this takes {needed / 1e9:.3g} GB and the machine has {available / 1e9:.3g} GB: lower n_steps, or "
-                          "bin the modes of the spectrum")
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        try:
+            return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        except (AttributeError, ValueError, OSError):
+            return np.inf
+
+
+def _check_memory(needed: int, n_steps: int) -> None:
+    free = _free_memory()
+    if needed > free:
+        raise ValueError(f"n_steps = {n_steps} needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free: lower it, or put "
+                         "the modes of the spectrum into bins")
 
 
 # --- the causal solver ----------------------------------------------------------------------------------------------
@@ -302,7 +311,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
         Richness, positive. Small is lazy. A fixed value at all widths is the mean-field (µP) scaling; ``gamma / sqrt(width)``
         is the NTK scaling.
     learning_rate : float
-        ``eta``, at least 0; the raw rate is ``eta gamma0^2 width``.
+        ``eta``, positive; the raw rate is ``eta gamma0^2 width``.
     n_samples : float, optional
         Full batch of so many samples.
     batch_size : float, optional
@@ -321,9 +330,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     Raises
     ------
     ValueError
-        Arguments out of range, both ``n_samples`` and ``batch_size``.
-    MemoryError
-        More than this machine has; see `memory_needed`.
+        Arguments out of range, both ``n_samples`` and ``batch_size``, more memory than is free (see `memory_needed`).
 
     Notes
     -----
@@ -345,7 +352,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     beta2, inverse_width = parameters["branch_scale"]**2, 1 / parameters["width"]
     samples, batch = parameters["n_samples"], parameters["batch_size"]
     K, rate = len(spectrum.eigenvalues), eta * gamma0
-    _check_memory(memory_needed(T, L, K, skip))
+    _check_memory(memory_needed(T, L, K, skip), T)
 
     def square(*shape):
         return np.zeros((*shape, T, T))
