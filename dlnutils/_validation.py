@@ -1,8 +1,9 @@
-"""Checks of arguments, so that every public function refuses bad input in the same words."""
+"""Checks of arguments, so that every public function refuses bad input in the same words; and of the memory that is free."""
 
 from __future__ import annotations
 
 import numbers
+import os
 
 import numpy as np
 
@@ -61,3 +62,15 @@ def matrix(name: str, value, *, shape: tuple = (None, None), stack: bool = False
         wanted = " x ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name} must be a matrix of shape {wanted}, got shape {array.shape}")
     return array
+
+
+def free_memory() -> float:
+    """Bytes of memory that a process may still take; infinite where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:     # counts what the system would give back
+            return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        try:
+            return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+        except (OSError, ValueError, AttributeError):
+            return float("inf")

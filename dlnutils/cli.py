@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from . import __version__, datasets, ledger, runner
+from ._validation import free_memory
 
 
 class Dln(click.Group):
@@ -167,11 +168,8 @@ def doctor() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     click.echo(f"{cores} cores, {runner.processor()}, {platform.system()}; BLAS threads: {threads} (dln run sets 1)")
-    try:
-        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        click.echo(f"{pages / 2**30:.1f} GiB of memory free, {shutil.disk_usage('.').free / 2**30:.0f} GiB of disk")
-    except (ValueError, OSError, AttributeError):
-        click.echo(f"{shutil.disk_usage('.').free / 2**30:.0f} GiB of disk")
+    memory = f"{free_memory() / 2**30:.1f} GiB of memory free, " if free_memory() < float("inf") else ""
+    click.echo(f"{memory}{shutil.disk_usage('.').free / 2**30:.0f} GiB of disk")
     extras = {"book": ("jupyter_book", "papermill", "ipykernel"), "test": ("pytest", "nbval", "xdist"),
               "cluster": ("distributed",), "bench": ("pytest_benchmark",)}
     for extra, modules in extras.items():

@@ -1,4 +1,4 @@
-"""The data behind the figures: a hierarchical world, a low-rank map under noise, and real handwritten digits that need no download."""
+"""The data behind the figures: a hierarchical world, a low-rank map under noise, handwritten digits without a download."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ._validation import choice, integer, real
+from .sweep import user_folder
 
-__all__ = ["hierarchical_dataset", "hierarchical_singular_values", "low_rank_task", "mnist", "one_hot", "fetch_mnist", "data_folder",
-           "MNIST_FILES"]
+__all__ = ["hierarchical_dataset", "hierarchical_singular_values", "low_rank_task", "mnist", "one_hot", "fetch_mnist",
+           "data_folder", "MNIST_FILES"]
 
 #: The four files of MNIST, the SHA-256 of their content after gunzip, and their size there.
 MNIST_FILES = {
@@ -190,8 +191,7 @@ def _embedded_mnist():
 
 def data_folder() -> Path:
     """Where full data sets live: ``DLN_DATA_DIR`` if set, else a folder ``dlnutils`` in the user's cache."""
-    import pooch
-    return Path(os.environ.get("DLN_DATA_DIR") or pooch.os_cache("dlnutils"))
+    return Path(os.environ.get("DLN_DATA_DIR") or user_folder())
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -9,13 +9,13 @@ ratios matter; every number here is deterministic. ``T``: recorded times, ``K``:
 from __future__ import annotations
 
 import json
-import os
+import numbers
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
-from ._validation import integer, real
+from ._validation import free_memory, integer, real
 from .sweep import read_arrays, write_arrays
 
 #: Training has diverged when the train loss exceeds its start by this factor; from there on losses are infinite.
@@ -185,7 +185,9 @@ class Solution:
 
     @property
     def kernel(self) -> np.ndarray:
-        """Mean tangent kernel after each update, ``M(t + 1, t) / learning_rate``, shape (T - 1,): how fast the map moves."""
+        """Mean tangent kernel at each update, ``M(t + 1, t) / learning_rate``, shape (T - 1,): how fast the map moves."""
+        if self.M is None:
+            raise ValueError("kernel is an order parameter, and a simulation keeps none: ask the solution of solve_dmft")
         return np.diagonal(self.M, -1) / self.parameters["learning_rate"]
 
     @property
@@ -229,10 +231,7 @@ def _arguments(spectrum, n_steps, n_hidden, width, gamma0, learning_rate, n_samp
 
     def count(name, value):
         return None if value is None else float(real(name, value, above=0.0))
-    try:
-        infinite = width == np.inf
-    except Exception:                                      # an object that compares strangely is refused below
-        infinite = False
+    infinite = isinstance(width, numbers.Real) and width == np.inf
     return {"n_steps": integer("n_steps", n_steps), "n_hidden": integer("n_hidden", n_hidden),
             "width": np.inf if infinite else float(real("width", width, above=0.0)),
             "gamma0": float(real("gamma0", gamma0, above=0.0)),
@@ -253,20 +252,8 @@ def memory_needed(n_steps: int, n_hidden: int, n_modes: int = 1, skip: bool = Fa
     return 8 * n_steps**2 * (n_hidden * (16 if skip else 10) + 4 * n_modes + 2)
 
 
-def _free_memory() -> float:
-    """Bytes that a new process may take; infinite where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        try:
-            return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        except (AttributeError, ValueError, OSError):
-            return np.inf
-
-
 def _check_memory(needed: int, n_steps: int) -> None:
-    free = _free_memory()
+    free = free_memory()
     if needed > free:
         raise ValueError(f"n_steps = {n_steps} needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free: lower it, or put "
                          "the modes of the spectrum into bins")

@@ -1,4 +1,4 @@
-"""Run a function over many points: in processes or on a cluster, with finished points kept on disk and the same numbers everywhere."""
+"""Run a function over many points, in processes or on a cluster: finished points stay on disk, and numbers are the same."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ def read_arrays(path: Path) -> dict:
 
 # --- the cache ------------------------------------------------------------------------------------------------------
 
+def user_folder() -> Path:
+    """The project's folder in the user's cache."""
+    with warnings.catch_warnings():                        # in a notebook it asks for a progress bar that we do not use
+        warnings.simplefilter("ignore")
+        import pooch
+    return Path(pooch.os_cache("dlnutils"))
+
+
 def cache_folder(cache=None) -> Path | None:
     """Where finished points are kept: ``cache``, else ``DLN_CACHE``, else the user's cache; None if either says 'off'."""
     where = cache or os.environ.get("DLN_CACHE")
@@ -61,10 +69,7 @@ def cache_folder(cache=None) -> Path | None:
         return None
     if where:
         return Path(where)
-    with warnings.catch_warnings():                        # it asks notebooks for a progress bar that we do not use
-        warnings.simplefilter("ignore")
-        import pooch
-    return Path(pooch.os_cache("dlnutils")) / "sweeps"
+    return user_folder() / "sweeps"
 
 
 def _plain(value):

@@ -447,6 +447,7 @@ WRONG = {
     "simulated width": (lambda: simulate(isotropic(5), **GOOD | {"width": 2.5}, rng=RNG), "width must be an integer .* 2.5"),
     "simulated infinity": (lambda: simulate(isotropic(5), **GOOD | {"width": np.inf}, rng=RNG), "width must be an integer .* inf"),
     "simulated inputs": (lambda: simulate(isotropic(5.5), **GOOD, rng=RNG), "multiplicity must be an integer .* 5.5: a simulation"),
+    "kernel": (lambda: simulate(isotropic(5), **GOOD, rng=RNG).kernel, "kernel is an order parameter, and a simulation keeps none"),
     "networks": (lambda: simulate(isotropic(5), **GOOD, rng=RNG, n_networks=0), "n_networks .* 0"),
     "lazy layers": (lambda: dmft.lazy_kernel(0), "n_hidden .* 0"),
     "edge": (lambda: dmft.stability_edge(power_law(5, 1.5, 1.0), 1, n_samples=3), "n_samples needs a spectrum of alike modes"),
