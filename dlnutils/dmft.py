@@ -101,6 +101,7 @@ def power_law(n_modes: int, a: float, b: float, n_exact: int | None = None, rati
     Parameters
     ----------
     n_modes : int
+        Any number with bins, such as ``10**14``; without, what fits into memory.
     a : float
         Capacity exponent, above 1 for a finite total variance; positive.
     b : float
@@ -134,20 +135,28 @@ def power_law(n_modes: int, a: float, b: float, n_exact: int | None = None, rati
     edges, start = list(range(1, n_exact + 1)), n_exact + 1
     while start <= n_modes:
         edges.append(start)
-        start = max(start + 1, int(np.ceil(start * ratio)))
-    edges = np.array([*edges, n_modes + 1])
-    k = np.arange(1, n_modes + 1, dtype=float)
-    weight = k**(a - a * b - 1)
-    starts = edges[:-1] - 1
-    count, power = np.diff(edges).astype(float), np.add.reduceat(weight, starts)
-    return Spectrum(np.add.reduceat(weight * k**-a, starts) / power, power / count, count)
+        start = max(start + 1, int(np.ceil(start * ratio)))    # a Python integer: 64 bits end at 10^19
+    edges.append(n_modes + 1)
+    power = _sum_of_powers(a - a * b - 1, edges)
+    count = np.array([float(y - x) for x, y in zip(edges, edges[1:])])
+    return Spectrum(_sum_of_powers(-a * b - 1, edges) / power, power / count, count)
+
+
+def _sum_of_powers(exponent, edges):
+    """Sums of ``k^exponent`` from each edge up to the next; by the midpoint rule, exact to round-off, for k above a million."""
+    exact = sum(edge <= 1_000_001 for edge in edges)
+    k = np.arange(1, edges[exact - 1], dtype=float)
+    low = np.add.reduceat(k**exponent, np.array(edges[:exact - 1]) - 1) if exact > 1 else []
+    x = np.array([float(edge) for edge in edges[exact - 1:]]) - 0.5
+    high = np.diff(np.log(x) if exponent == -1 else x**(exponent + 1) / (exponent + 1))
+    return np.concatenate([low, high])
 
 
 # --- the solution ---------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Solution:
-    """Losses and order parameters over time; made by `solve_dmft` and `simulate`.
+    """Losses and order parameters over time; made by the solvers and simulators of `dmft` and `scaling_laws`.
 
     Attributes
     ----------
@@ -168,6 +177,12 @@ class Solution:
     spectrum : Spectrum
     parameters : dict
         The arguments of the call.
+    times : ndarray, shape (T,)
+        Of gradient flow; None for discrete steps.
+    iterations : ndarray of int, shape (T,)
+        Of a solver that iterates, at each time; None of the others.
+    residual : ndarray, shape (T,)
+        Relative change in the last iteration.
     """
 
     train_loss: np.ndarray
@@ -182,18 +197,27 @@ class Solution:
     S_g: np.ndarray | None = field(default=None, repr=False)
     M: np.ndarray | None = field(default=None, repr=False)
     R_delta: np.ndarray | None = field(default=None, repr=False)
+    times: np.ndarray | None = field(default=None, repr=False)
+    iterations: np.ndarray | None = field(default=None, repr=False)
+    residual: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def kernel(self) -> np.ndarray:
         """Mean tangent kernel at each update, ``M(t + 1, t) / learning_rate``, shape (T - 1,): how fast the map moves."""
-        if self.M is None:
-            raise ValueError("kernel is an order parameter, and a simulation keeps none: ask the solution of solve_dmft")
+        if self.M is None or self.times is not None:
+            raise ValueError("kernel is an order parameter of discrete steps, and a simulation or a flow keeps none: ask the "
+                             "solution of solve_dmft")
         return np.diagonal(self.M, -1) / self.parameters["learning_rate"]
 
     @property
     def diverged(self) -> bool:
         """Whether the train loss exceeded 1000 times its start (in any network)."""
         return not bool(np.isfinite(self.train_loss).all())
+
+    @property
+    def converged(self) -> bool:
+        """Whether a solver that iterates met its tolerance at every time; true of solvers that do not iterate."""
+        return self.residual is None or bool((self.residual < self.parameters["tolerance"]).all())
 
     def save(self, path) -> None:
         """Write everything to an ``.npz`` file without pickles; atomically."""
@@ -214,10 +238,16 @@ class Solution:
 
     def __repr__(self) -> str:
         p, kind = self.parameters, "simulation" if self.M is None else "theory"
+        end = "diverged" if self.diverged else f"test loss {np.mean(self.test_loss[..., -1]):.3g} at the end"
+        if self.times is not None:
+            width = "infinite width" if p["width"] == np.inf else f"width={p['width']:g}"
+            return (f"Solution({'simulation' if p['width'] < np.inf else 'theory'}, {p['n_steps']} times up to "
+                    f"{self.times[-1]:g}, {p['n_hidden']} hidden layers, {width}, {end}"
+                    f"{'' if self.converged else ', NOT CONVERGED'})")
         data = (f"n_samples={p['n_samples']:g}" if p["n_samples"] else
                 f"batch_size={p['batch_size']:g}" if p["batch_size"] else "population gradient")
-        end = "diverged" if self.diverged else f"test loss {np.mean(self.test_loss[..., -1]):.3g} at the end"
-        return (f"Solution({kind}, {p['n_steps']} times, {p['n_hidden']} hidden layers{', residual' * p['skip']}, "
+        layers = "infinitely many" if p["n_hidden"] == np.inf else p["n_hidden"]
+        return (f"Solution({kind}, {p['n_steps']} times, {layers} hidden layers{', residual' * p['skip']}, "
                 f"width={p['width']:g}, {data}, {end})")
 
 
@@ -252,10 +282,11 @@ def memory_needed(n_steps: int, n_hidden: int, n_modes: int = 1, skip: bool = Fa
     return 8 * n_steps**2 * (n_hidden * (16 if skip else 10) + 4 * n_modes + 2)
 
 
-def _check_memory(needed: int, n_steps: int) -> None:
+def check_memory(needed: int, size: int, name: str = "n_steps") -> None:
+    """Refuse what needs more bytes than are free."""
     free = free_memory()
     if needed > free:
-        raise ValueError(f"n_steps = {n_steps} needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free: lower it, or put "
+        raise ValueError(f"{name} = {size} needs {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are free: lower it, or put "
                          "the modes of the spectrum into bins")
 
 
@@ -277,6 +308,96 @@ def _sandwich_row(H, C, t):
     """Row t of ``H C H'`` up to the diagonal, for symmetric C."""
     now = slice(t + 1)
     return (H[..., now, now] @ (C[..., now, now] @ H[..., t, now, None]))[..., 0]
+
+
+def _backward_row(t, Q, C_b, P, C_a, H_g, S_g, C_g):
+    """Row t of the backward field's response and correlation in one layer; returns the latter."""
+    past, now = slice(t), slice(t + 1)
+    _resolvent_row(H_g, t, Q[t, past] @ P[past, past])
+    S_g[t, past] = H_g[t, now] @ Q[now, past]
+    row = _sandwich_row(H_g, C_b, t)
+    row += S_g[now, past] @ (C_a[past, past] @ S_g[t, past])
+    _mirror(C_g, t, row)
+    return row
+
+
+def _forward_row(t, P, C_a, Q, C_b, H_h, S_h, C_h):
+    """Row t of the forward field's response, which has a diagonal, and correlation in one layer; returns the latter."""
+    past, now = slice(t), slice(t + 1)
+    _resolvent_row(H_h, t, P[t, now] @ Q[now, past])
+    S_h[t, now] = H_h[t, now] @ P[now, now]
+    row = _sandwich_row(H_h, C_a, t) + _sandwich_row(S_h, C_b, t)
+    _mirror(C_h, t, row)
+    return row
+
+
+class _Data:
+    """What happens between the lowest hidden layer and the data, row by row: the error along each mode, and the signal."""
+
+    def __init__(self, spectrum, parameters):
+        T, K = parameters["n_steps"], len(spectrum.eigenvalues)
+        self.spectrum, self.parameters = spectrum, parameters
+        self.lam, self.target, self.count = (x[:, None] for x in (spectrum.eigenvalues, spectrum.target,
+                                                                  spectrum.multiplicity))
+        self.H, self.E, self.F = (np.zeros((K, T, T)) for _ in range(3))   # resolvents of error and signal, its response
+        self.H1, self.F1 = np.zeros((K, T)), np.zeros((K, T))              # the same applied to a constant
+        self.M, self.R, self.C_delta, self.V, self.start, self.driven = (np.zeros((T, T)) for _ in range(6))
+        self.test, self.train, self.mode_loss = np.full(T, np.inf), np.full(T, np.inf), np.full((K, T), np.inf)
+
+    def errors(self, t, S_g, C_g) -> bool:
+        """Row t of everything up to the losses; False if they diverge."""
+        p, past, now = self.parameters, slice(t), slice(t + 1)
+        lam, count, M, R, H = self.lam, self.count, self.M, self.R, self.H
+        samples, batch, noise2 = p["n_samples"], p["batch_size"], p["noise"]**2
+        M[t, past] = S_g[t, past] / p["gamma0"] + p["learning_rate"] * C_g[t, past]
+        _mirror(self.start, t, C_g[t, now] / (p["width"] * p["gamma0"]**2))        # the random initial function
+        _resolvent_row(H, t, -lam * (M[t, past] @ R[past, past]))
+        if samples:
+            _mirror(self.driven, t, M[now, past] @ (self.C_delta[past, past] @ M[t, past]) / samples)
+            _resolvent_row(R, t, -((count * lam * H[:, t, now]).sum(0) @ M[now, past]) / samples)
+        else:
+            if batch:
+                _mirror(self.driven, t, M[now, past] @ (np.diagonal(self.C_delta)[past] * M[t, past]) / batch)
+            R[t, t] = 1.0
+        self.H1[:, t] = H[:, t, now].sum(1)
+        C_v = (self.target * self.H1[:, t, None] * self.H1[:, now]
+               + _sandwich_row(H, self.start + lam[..., None] * self.driven, t))
+        self.mode_loss[:, t] = (count * lam)[:, 0] * np.maximum(C_v[:, t], 0)
+        _mirror(self.V, t, (count * lam * C_v).sum(0) + noise2)
+        if samples:
+            _mirror(self.C_delta, t, _sandwich_row(R, self.V, t))
+        else:
+            self.C_delta[t, t] = self.V[t, t]
+        # Round-off may fall below zero.
+        self.test[t], self.train[t] = max(self.V[t, t], noise2), max(self.C_delta[t, t], 0.0)
+        if self.train[t] <= CEILING * self.train[0]:
+            return True
+        self.test[t:], self.train[t:], self.mode_loss[:, t:] = np.inf, np.inf, np.inf
+        return False
+
+    def signal(self, t, C_h0) -> np.ndarray:
+        """Row t of the correlation of the input fields, into ``C_h0``; returns that of the first layer's own response."""
+        p, past, now = self.parameters, slice(t), slice(t + 1)
+        lam, count, E, F = self.lam, self.count, self.E, self.F
+        _resolvent_row(E, t, -lam * (self.R[t, now] @ self.M[now, past]))
+        F[:, t, now] = lam * (E[:, t, now] @ self.R[now, now])
+        self.F1[:, t] = F[:, t, now].sum(1)
+        row = (count * (self.target * self.F1[:, t, None] * self.F1[:, now] + _sandwich_row(F, self.start, t))).sum(0)
+        if p["n_samples"]:
+            row += (count * lam * _sandwich_row(E, self.C_delta, t)).sum(0) / p["n_samples"]
+        elif p["batch_size"]:
+            seen = (E[:, now, now] * np.diagonal(self.C_delta)[now]) @ E[:, t, now, None]
+            row += (count * lam * seen[..., 0]).sum(0) / p["batch_size"]
+        _mirror(C_h0, t, row)
+        # The response to the error of the same moment is its diagonal.
+        response = -(count * F[:, t, now]).sum(0) / (p["width"] * p["gamma0"])
+        response[past] += p["learning_rate"] * p["gamma0"] * row[past]
+        return response
+
+    def solution(self, C_h, C_g, S_h, S_g) -> Solution:
+        excess = self.test - self.parameters["noise"]**2
+        return Solution(self.train, self.test, excess, self.spectrum, self.parameters, self.mode_loss, C_h, C_g, S_h, S_g,
+                        self.M, self.R)
 
 
 def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float = np.inf, gamma0: float,
@@ -335,24 +456,15 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     parameters = _arguments(spectrum, n_steps, n_hidden, width, gamma0, learning_rate, n_samples, batch_size, noise, skip,
                             branch_scale)
     T, L, skip = parameters["n_steps"], parameters["n_hidden"], parameters["skip"]
-    gamma0, eta, noise2 = parameters["gamma0"], parameters["learning_rate"], parameters["noise"]**2
-    beta2, inverse_width = parameters["branch_scale"]**2, 1 / parameters["width"]
-    samples, batch = parameters["n_samples"], parameters["batch_size"]
-    K, rate = len(spectrum.eigenvalues), eta * gamma0
-    _check_memory(memory_needed(T, L, K, skip), T)
+    rate, beta2 = parameters["learning_rate"] * parameters["gamma0"], parameters["branch_scale"]**2
+    check_memory(memory_needed(T, L, len(spectrum.eigenvalues), skip), T)
+    data = _Data(spectrum, parameters)
 
-    def square(*shape):
-        return np.zeros((*shape, T, T))
     # Layer l at index l - 1. h = a + P g from below, g = b + Q h from above, a and b independent.
-    P, Q, C_a, C_b, H_h, H_g, S_h, S_g, C_g = (square(L) for _ in range(9))
-    C_h = square(L + 1)                                    # entry 0: the inputs, so layer l at index l
-    A, B = (square(L), square(L)) if skip else (P, Q)      # what one layer alone contributes to P and Q
-    J, N, D, G = (square(L) for _ in range(4)) if skip else (None,) * 4   # reflections between layers
-    lam, target, count = (x[:, None] for x in (spectrum.eigenvalues, spectrum.target, spectrum.multiplicity))
-    H, E, F = square(K), square(K), square(K)              # modes: resolvents of the error and the signal, its response
-    H1, F1 = np.zeros((K, T)), np.zeros((K, T))            # the same applied to a constant
-    M, R, C_delta, V, start, driven = (square() for _ in range(6))
-    test, train, mode_loss = np.full(T, np.inf), np.full(T, np.inf), np.full((K, T), np.inf)
+    P, Q, C_a, C_b, H_h, H_g, S_h, S_g, C_g = (np.zeros((L, T, T)) for _ in range(9))
+    C_h = np.zeros((L + 1, T, T))                          # entry 0: the inputs, so layer l at index l
+    A, B = (np.zeros((L, T, T)), np.zeros((L, T, T))) if skip else (P, Q)      # what one layer alone contributes to P and Q
+    J, N, D, G = (np.zeros((L, T, T)) for _ in range(4)) if skip else (None,) * 4      # reflections between layers
     Q[L - 1] = rate * np.tri(T, k=-1)
     C_b[L - 1] = 1.0
 
@@ -360,11 +472,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
         past, now = slice(t), slice(t + 1)
         # Backwards through the layers: row t of the fields that carry errors down.
         for i in reversed(range(L)):
-            _resolvent_row(H_g[i], t, Q[i, t, past] @ P[i, past, past])
-            S_g[i, t, past] = H_g[i, t, now] @ Q[i, now, past]
-            row = _sandwich_row(H_g[i], C_b[i], t)
-            row += S_g[i, now, past] @ (C_a[i, past, past] @ S_g[i, t, past])
-            _mirror(C_g[i], t, row)
+            row = _backward_row(t, Q[i], C_b[i], P[i], C_a[i], H_g[i], S_g[i], C_g[i])
             if i == 0:
                 continue
             B[i - 1, t, past] = beta2 * (S_g[i, t, past] + rate * row[past])
@@ -375,49 +483,13 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
                 _mirror(D[i], t, C_b[i, t, now] + beta2 * (Q[i, now, past] @ (C_h[i, past, past] @ Q[i, t, past])))
                 below = below + _sandwich_row(J[i], D[i], t)
             _mirror(C_b[i - 1], t, below)
-
-        # The data: what is left to learn along each mode, the losses, and the signal that goes up.
-        M[t, past] = S_g[0, t, past] / gamma0 + eta * C_g[0, t, past]
-        _mirror(start, t, C_g[0, t, now] * inverse_width / gamma0**2)      # the random initial function
-        _resolvent_row(H, t, -lam * (M[t, past] @ R[past, past]))
-        if samples:
-            _mirror(driven, t, M[now, past] @ (C_delta[past, past] @ M[t, past]) / samples)
-            _resolvent_row(R, t, -((count * lam * H[:, t, now]).sum(0) @ M[now, past]) / samples)
-        else:
-            if batch:
-                _mirror(driven, t, M[now, past] @ (np.diagonal(C_delta)[past] * M[t, past]) / batch)
-            R[t, t] = 1.0
-        H1[:, t] = H[:, t, now].sum(1)
-        C_v = target * H1[:, t, None] * H1[:, now] + _sandwich_row(H, start + lam[..., None] * driven, t)
-        mode_loss[:, t] = (count * lam)[:, 0] * np.maximum(C_v[:, t], 0)
-        _mirror(V, t, (count * lam * C_v).sum(0) + noise2)
-        if samples:
-            _mirror(C_delta, t, _sandwich_row(R, V, t))
-        else:
-            C_delta[t, t] = V[t, t]
-        test[t], train[t] = max(V[t, t], noise2), max(C_delta[t, t], 0.0)      # round-off may fall below zero
-        if not train[t] <= CEILING * train[0]:
-            test[t:], train[t:], mode_loss[:, t:] = np.inf, np.inf, np.inf
+        if not data.errors(t, S_g[0], C_g[0]):
             break
-        _resolvent_row(E, t, -lam * (R[t, now] @ M[now, past]))
-        F[:, t, now] = lam * (E[:, t, now] @ R[now, now])
-        F1[:, t] = F[:, t, now].sum(1)
-        row = (count * (target * F1[:, t, None] * F1[:, now] + _sandwich_row(F, start, t))).sum(0)
-        if samples:
-            row += (count * lam * _sandwich_row(E, C_delta, t)).sum(0) / samples
-        elif batch:
-            row += (count * lam * ((E[:, now, now] * np.diagonal(C_delta)[now]) @ E[:, t, now, None])[..., 0]).sum(0) / batch
-        _mirror(C_h[0], t, row)
-
-        # Forwards: row t of the fields that carry the signal up. The response to the error of the same moment is its diagonal.
-        P[0, t, now] = -inverse_width / gamma0 * (count * F[:, t, now]).sum(0)
-        P[0, t, past] += rate * row[past]
-        C_a[0, t, now], C_a[0, now, t] = row, row
+        # Forwards: row t of the fields that carry the signal up.
+        P[0, t, now] = data.signal(t, C_h[0])
+        C_a[0, t, now], C_a[0, now, t] = C_h[0, t, now], C_h[0, t, now]
         for i in range(L):
-            _resolvent_row(H_h[i], t, P[i, t, now] @ Q[i, now, past])
-            S_h[i, t, now] = H_h[i, t, now] @ P[i, now, now]
-            row = _sandwich_row(H_h[i], C_a[i], t) + _sandwich_row(S_h[i], C_b[i], t)
-            _mirror(C_h[i + 1], t, row)
+            row = _forward_row(t, P[i], C_a[i], Q[i], C_b[i], H_h[i], S_h[i], C_h[i + 1])
             if i == L - 1:
                 continue
             A[i + 1, t, now] = beta2 * S_h[i, t, now]
@@ -429,7 +501,105 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
                 _mirror(G[i], t, C_a[i, t, now] + beta2 * (P[i, now, now] @ (C_g[i + 1, now, now] @ P[i, t, now])))
                 above = above + _sandwich_row(N[i], G[i], t)
             _mirror(C_a[i + 1], t, above)
-    return Solution(train, test, test - noise2, spectrum, parameters, mode_loss, C_h, C_g, S_h, S_g, M, R)
+    return data.solution(C_h, C_g, S_h, S_g)
+
+
+def solve_infinite_depth(spectrum: Spectrum, *, n_steps: int, width: float = np.inf, gamma0: float, learning_rate: float,
+                         n_samples: float | None = None, batch_size: float | None = None, noise: float = 0.0,
+                         branch_scale: float = 1.0, n_layer_steps: int = 16) -> Solution:
+    """The limit of residual networks with ever more hidden layers and branches of scale ``branch_scale / sqrt(L)``.
+
+    Parameters
+    ----------
+    spectrum, n_steps, width, gamma0, learning_rate, n_samples, batch_size, noise
+        As in `solve_dmft`.
+    branch_scale : float
+        ``beta_0``: here without the ``1 / sqrt(L)``.
+    n_layer_steps : int
+        Steps of Heun's method from the first layer to the last; the error falls with its square: 2e-4 for 16 of them where
+        branches and learning rate are as in the example.
+
+    Returns
+    -------
+    Solution
+        As of `solve_dmft`, with ``n_hidden`` infinite; layers are the ``n_layer_steps + 1`` points of layer time from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        Arguments out of range, more memory than is free.
+
+    Notes
+    -----
+    Depth becomes a time ``tau = l / L`` in which the eliminated fields obey two pairs of Riccati and Lyapunov equations, one
+    down and one up. Row t of each depends on rows before t of the others alone, so that a row is carried down through all of
+    tau, through the data and up again, once: there is nothing to iterate. Cost ``O(n_layer_steps T^3)``. Source: the
+    infinite-depth limit of Bordelon & Pehlevan 2025; see the page on the derivation.
+
+    Examples
+    --------
+    >>> deep = solve_infinite_depth(isotropic(1), n_steps=20, width=1.0, gamma0=1.0, learning_rate=0.03, n_samples=2.0,
+    ...                             n_layer_steps=8)
+    >>> deep
+    Solution(theory, 20 times, infinitely many hidden layers, residual, width=1, n_samples=2, test loss 0.361 at the end)
+    """
+    n = integer("n_layer_steps", n_layer_steps)
+    parameters = _arguments(spectrum, n_steps, 1, width, gamma0, learning_rate, n_samples, batch_size, noise, True,
+                            branch_scale) | {"n_hidden": np.inf, "n_layer_steps": n}
+    T, step = parameters["n_steps"], 1 / n
+    rate, beta2 = parameters["learning_rate"] * parameters["gamma0"], parameters["branch_scale"]**2
+    check_memory(memory_needed(T, n + 1, len(spectrum.eigenvalues)) + 24 * (n + 1) * T**2, T)
+    data = _Data(spectrum, parameters)
+    # As in solve_dmft, at n + 1 points of layer time; A and B are now densities.
+    P, Q, C_a, C_b, H_h, H_g, S_h, S_g, C_h, C_g, A, B = (np.zeros((n + 1, T, T)) for _ in range(12))
+    C_h0 = np.zeros((T, T))
+    Q[n] = rate * np.tri(T, k=-1)
+    C_b[n] = 1.0
+
+    def slope_down(t, i):
+        """Close the equations at point i for row t; how the rows of Q and C_b change towards the input."""
+        past, now = slice(t), slice(t + 1)
+        row = _backward_row(t, Q[i], C_b[i], P[i], C_a[i], H_g[i], S_g[i], C_g[i])
+        B[i, t, past] = beta2 * (S_g[i, t, past] + rate * row[past])
+        through = Q[i, t, past] @ A[i, past, past]
+        return (through @ Q[i, past, past] + B[i, t, past],
+                through @ C_b[i, past, now] + Q[i, now, past] @ (A[i, past, past] @ C_b[i, t, past])
+                + beta2 * (Q[i, now, past] @ (C_h[i, past, past] @ Q[i, t, past]) + row))
+
+    def slope_up(t, i):
+        """The same for the rows of P and C_a, towards the output."""
+        past, now = slice(t), slice(t + 1)
+        row = _forward_row(t, P[i], C_a[i], Q[i], C_b[i], H_h[i], S_h[i], C_h[i])
+        A[i, t, now] = beta2 * S_h[i, t, now]
+        A[i, t, past] += beta2 * rate * row[past]
+        through = P[i, t, now] @ B[i, now, past]
+        response = A[i, t, now].copy()
+        response[past] += through @ P[i, past, past]
+        return (response, through @ C_a[i, past, now] + P[i, now, now] @ (B[i, now, past] @ C_a[i, t, past])
+                + beta2 * (P[i, now, now] @ (C_g[i, now, now] @ P[i, t, now]) + row))
+
+    def carry(t, slope, X, C, columns, points):
+        """Row t of a response X and a correlation C through all of layer time, by Heun's method, corrected twice."""
+        now, first = slice(t + 1), slope(t, points[0])
+        for i, j in zip(points, points[1:]):
+            x, c = X[i, t, columns], C[i, t, now]
+            X[j, t, columns] = x + step * first[0]
+            _mirror(C[j], t, c + step * first[1])
+            for _ in range(2):                             # a second correction costs half as much again and gains four times
+                second = slope(t, j)
+                X[j, t, columns] = x + step / 2 * (first[0] + second[0])
+                _mirror(C[j], t, c + step / 2 * (first[1] + second[1]))
+            first = slope(t, j)
+
+    for t in range(T):
+        past, now = slice(t), slice(t + 1)
+        carry(t, slope_down, Q, C_b, past, range(n, -1, -1))
+        if not data.errors(t, S_g[0], C_g[0]):
+            break
+        P[0, t, now] = data.signal(t, C_h0)
+        _mirror(C_a[0], t, C_h0[t, now])
+        carry(t, slope_up, P, C_a, now, range(n + 1))
+    return data.solution(np.concatenate([C_h0[None], C_h]), C_g, S_h, S_g)
 
 
 # --- the finite network ---------------------------------------------------------------------------------------------

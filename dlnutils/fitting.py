@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._validation import real
+from ._validation import integer, real
 
-__all__ = ["PowerLaw", "fit_power_law", "first_crossing"]
+__all__ = ["PowerLaw", "fit_power_law", "first_crossing", "richardson"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PowerLaw:
     prefactor: float
     window: tuple[float, float]
     n_points: int
+    drift: float = np.nan
 
     def __call__(self, x):
         """Evaluate the law at ``x``."""
@@ -70,14 +71,56 @@ def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
     if log_x.size < 2 or np.ptp(log_x) == 0:
         raise ValueError(f"window low = {low:g}, high = {high:g} holds {log_x.size} points of x, but a slope needs two "
                          "different ones: widen it")
-    centred = log_x - log_x.mean()
-    slope = centred @ log_y / (centred @ centred)
+    def slope_of(u, v):
+        u = u - u.mean()
+        return u @ v / (u @ u) if len(u) > 1 else np.nan
+    late = log_x > (log_x.min() + log_x.max()) / 2
+    drift = slope_of(log_x[late], log_y[late]) - slope_of(log_x[~late], log_y[~late])
+    centred, slope = log_x - log_x.mean(), slope_of(log_x, log_y)
     offset = log_y.mean() - slope * log_x.mean()
     freedom = log_x.size - 2
     residual = log_y - offset - slope * log_x
     error = np.sqrt(residual @ residual / freedom / (centred @ centred)) if freedom else np.nan
     return PowerLaw(float(slope), float(error), float(np.exp(offset)), (float(x[inside].min()), float(x[inside].max())),
-                    int(log_x.size))
+                    int(log_x.size), float(drift))
+
+
+def richardson(values, *, ratio: float = 2.0, first_order: int = 1):
+    """Limit of results at sizes ``n, ratio n, ratio^2 n, ...`` whose error is a series in ``1 / n``.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_sizes, ...)
+        From the smallest size to the largest.
+    ratio : float
+        Of neighbouring sizes, above 1.
+    first_order : int
+        Power of ``1 / n`` the error begins with.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        With ``n_sizes - 1`` orders of the error removed.
+
+    Raises
+    ------
+    ValueError
+        Nothing to extrapolate, arguments out of range.
+
+    Examples
+    --------
+    >>> n = np.array([1.0, 2.0, 4.0])
+    >>> float(richardson(3 + 5 / n - 7 / n**2))
+    3.0
+    """
+    values, ratio = real("values", values), float(real("ratio", ratio, above=1.0))
+    order = integer("first_order", first_order)
+    if values.ndim == 0 or not len(values):
+        raise ValueError(f"values must hold a result for each size along its first axis, got shape {values.shape}")
+    while len(values) > 1:
+        values = (ratio**order * values[1:] - values[:-1]) / (ratio**order - 1)
+        order += 1
+    return values[0]
 
 
 def first_crossing(times, values, level):

@@ -8,6 +8,7 @@ import pytest
 
 from dlnutils import dmft
 from dlnutils.dmft import Spectrum, isotropic, power_law, simulate, solve_dmft
+from dlnutils.fitting import richardson
 
 pytestmark = pytest.mark.filterwarnings("error")
 HERE = Path(__file__).parent
@@ -447,7 +448,7 @@ WRONG = {
     "simulated width": (lambda: simulate(isotropic(5), **GOOD | {"width": 2.5}, rng=RNG), "width must be an integer .* 2.5"),
     "simulated infinity": (lambda: simulate(isotropic(5), **GOOD | {"width": np.inf}, rng=RNG), "width must be an integer .* inf"),
     "simulated inputs": (lambda: simulate(isotropic(5.5), **GOOD, rng=RNG), "multiplicity must be an integer .* 5.5: a simulation"),
-    "kernel": (lambda: simulate(isotropic(5), **GOOD, rng=RNG).kernel, "kernel is an order parameter, and a simulation keeps none"),
+    "kernel": (lambda: simulate(isotropic(5), **GOOD, rng=RNG).kernel, "kernel is an order parameter of discrete steps"),
     "networks": (lambda: simulate(isotropic(5), **GOOD, rng=RNG, n_networks=0), "n_networks .* 0"),
     "lazy layers": (lambda: dmft.lazy_kernel(0), "n_hidden .* 0"),
     "edge": (lambda: dmft.stability_edge(power_law(5, 1.5, 1.0), 1, n_samples=3), "n_samples needs a spectrum of alike modes"),
@@ -458,6 +459,115 @@ WRONG = {
 def test_wrong_object_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- infinite depth -------------------------------------------------------------------------------------------------
+
+DEEP = dict(n_steps=40, width=1.0, gamma0=1.0, learning_rate=0.03, n_samples=2.0, noise=0.2)
+
+
+def distance(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+@pytest.fixture(scope="module")
+def limit():
+    """Test loss at infinite depth from finite networks alone: four orders of 1 / L removed."""
+    losses = [solve_dmft(isotropic(1), n_hidden=L, skip=True, branch_scale=L**-0.5, **DEEP).excess_loss
+              for L in (8, 16, 32, 64, 128)]
+    return richardson(losses)
+
+
+def test_infinite_depth_reference():
+    case = CASES["A10_infdepth_richardson"]
+    deep = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=32, **DEEP)
+    assert distance(deep.excess_loss, np.array(case["test"])) < 1e-4
+    for n in (8, 16, 32):                                  # the reference's Heun: another second-order scheme
+        other = CASES[f"A9_infdepth_Heun_n{n}"]
+        mine = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=n, **DEEP)
+        assert distance(mine.excess_loss, np.array(other["test"])) < 0.35 / n**2
+
+
+def test_infinite_depth_is_the_limit_of_finite_depth(limit):
+    losses = {n: dmft.solve_infinite_depth(isotropic(1), n_layer_steps=n, **DEEP).excess_loss for n in (4, 8, 16, 32)}
+    errors = [distance(losses[n], limit) for n in losses]
+    ratios = np.divide(errors[:-1], errors[1:])
+    assert np.all((3.5 < ratios) & (ratios < 4.5))         # second order
+    assert distance(richardson([losses[16], losses[32]], first_order=2), limit) < 1e-5
+    direct = [distance(solve_dmft(isotropic(1), n_hidden=L, skip=True, branch_scale=L**-0.5, **DEEP).excess_loss, limit)
+              for L in (32, 64)]
+    assert 1.7 < direct[0] / direct[1] < 2.1               # while depth itself converges with 1 / L
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_infinite_depth_with_every_kind_of_data(data):
+    settings = dict(n_steps=12, width=1.5, gamma0=0.8, learning_rate=0.02, noise=0.3, **DATA[data])
+    spectrum = Spectrum([1.0, 0.4], [0.3, 0.7], [1.0, 2.0])
+    deep = [dmft.solve_infinite_depth(spectrum, n_layer_steps=n, branch_scale=0.7, **settings) for n in (8, 16)]
+    finite = [solve_dmft(spectrum, n_hidden=L, skip=True, branch_scale=0.7 * L**-0.5, **settings) for L in (16, 32, 64)]
+    for quantity in ("test_loss", "train_loss"):
+        np.testing.assert_allclose(richardson([getattr(x, quantity) for x in deep], first_order=2),
+                                   richardson([getattr(x, quantity) for x in finite]), rtol=3e-5)
+    # Layer l of many is the point of layer time l / L: the last of both, and the middle.
+    last, middle = (richardson([x.C_h[-1] for x in finite]), richardson([x.C_g[x.parameters["n_hidden"] // 2] for x in finite]))
+    assert np.abs(deep[1].C_h[-1] - last).max() < 1e-3 * last.max()
+    assert np.abs(deep[1].C_g[8] - middle).max() < 3e-3 * middle.max()
+
+
+def test_infinite_depth_is_causal_and_without_branches_one_layer():
+    long = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=4, **DEEP)
+    short = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=4, **DEEP | {"n_steps": 9})
+    np.testing.assert_array_equal(short.test_loss, long.test_loss[:9])
+    flat = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=3, branch_scale=0.0, **DEEP)
+    np.testing.assert_allclose(flat.test_loss, solve_dmft(isotropic(1), n_hidden=1, **DEEP).test_loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("beta0", [0.5, 1.0])
+def test_infinite_depth_lazy_limit(beta0):
+    eta, kernel = 0.01, (2 + beta0**2) * np.exp(beta0**2)
+    deep = dmft.solve_infinite_depth(isotropic(1), n_steps=20, gamma0=1e-3, learning_rate=eta, branch_scale=beta0,
+                                     n_layer_steps=32)
+    np.testing.assert_allclose(deep.test_loss, (1 - eta * kernel)**(2 * np.arange(20)), rtol=2e-3)
+    np.testing.assert_allclose(deep.kernel[0], kernel, rtol=1e-3)
+
+
+def test_infinite_depth_diverges_to_infinity():
+    deep = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=4, **DEEP | {"learning_rate": 0.5})
+    assert deep.diverged and np.isinf(deep.test_loss[-1]) and np.isfinite(deep.test_loss[0])
+
+
+def test_infinite_depth_is_saved_and_loaded(tmp_path):
+    deep = dmft.solve_infinite_depth(isotropic(1), n_layer_steps=2, **DEEP | {"n_steps": 4})
+    deep.save(tmp_path / "deep.npz")
+    back = dmft.Solution.load(tmp_path / "deep.npz")
+    assert repr(back) == repr(deep) and back.parameters["n_hidden"] == np.inf and back.converged
+    assert "infinitely many hidden layers" in repr(back)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"n_layer_steps": 0}, "n_layer_steps must be an integer of at least 1, got 0"),
+    ({"branch_scale": -1.0}, "branch_scale must be at least 0"),
+    ({"n_samples": 2.0, "batch_size": 1.0}, "exclude each other"),
+    ({"n_steps": 300_000}, "n_steps = 300000 needs .* GB"),
+], ids=str)
+def test_infinite_depth_names_bad_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        dmft.solve_infinite_depth(isotropic(1), **DEEP | change)
+
+
+# --- bins -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("b", [0.5, 1 / 3, 1.5])
+def test_bins_beyond_a_million_hold_the_same_sums(b):
+    a, n = 1.5, 5_000_000
+    k = np.arange(1, n + 1, dtype=float)
+    bins = power_law(n, a, b, n_exact=10, ratio=1.5)
+    assert bins.n_inputs == n and bins.power == pytest.approx(np.sum(k**(-a * b - 1)), rel=1e-12)
+    total = np.sum(bins.multiplicity * bins.target)
+    assert total == pytest.approx(np.sum(k**(a - a * b - 1)), rel=1e-12)
+    huge = power_law(10**18, a, b, n_exact=10, ratio=1.5)
+    assert huge.n_inputs == pytest.approx(1e18, rel=1e-12) and len(huge.eigenvalues) < 120
+    np.testing.assert_allclose(huge.eigenvalues[20:25], bins.eigenvalues[20:25], rtol=1e-12)
 
 
 # --- counted operations ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlnutils.fitting import first_crossing, fit_power_law
+from dlnutils.fitting import first_crossing, fit_power_law, richardson
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -91,3 +91,32 @@ def test_many_curves_equal_one_at_a_time():
 def test_bad_times_are_named(times, values):
     with pytest.raises(ValueError, match="^times "):
         first_crossing(times, values, 0.5)
+
+
+def test_drift_is_the_change_of_slope_inside_the_window():
+    x = np.geomspace(1, 1e4, 41)
+    assert fit_power_law(x, 3 * x**-0.5).drift == pytest.approx(0, abs=1e-12)
+    bent = np.where(x <= 100, x**-1.0, 100**-1.0 * (x / 100)**-2.0)
+    assert fit_power_law(x, bent).drift == pytest.approx(-1, abs=0.03)
+    assert np.isnan(fit_power_law([1.0, 2.0, 4.0], [1.0, 2.0, 4.0]).drift)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_richardson_removes_one_order_a_size(order):
+    n = 4.0 * 3.0**np.arange(4)
+    orders = order + np.arange(3)
+    series = np.array([2.0, -1.0]) + (n[:, None, None]**-orders[:, None] * [[3.0, 1.0]]).sum(1)
+    np.testing.assert_allclose(richardson(series, ratio=3, first_order=order), [2.0, -1.0], rtol=1e-12)
+    np.testing.assert_array_equal(richardson(series[:1]), series[0])
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: richardson(1.0), "values must hold a result for each size"),
+    (lambda: richardson([]), "values must hold a result"),
+    (lambda: richardson([1.0, np.nan]), "values must be finite"),
+    (lambda: richardson([1.0, 2.0], ratio=1.0), "ratio must be greater than 1"),
+    (lambda: richardson([1.0, 2.0], first_order=0), "first_order .* 0"),
+])
+def test_richardson_names_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
