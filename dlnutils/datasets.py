@@ -1,4 +1,4 @@
-"""The data behind the figures: a hierarchical world, a low-rank map under noise, handwritten digits without a download."""
+"""The data behind the figures: a hierarchical world, a low-rank map under noise, digits and photographs without a download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._validation import choice, integer, real
 from .sweep import user_folder
 
 __all__ = ["hierarchical_dataset", "hierarchical_singular_values", "low_rank_task", "mnist", "one_hot", "fetch_mnist",
-           "data_folder", "MNIST_FILES"]
+           "data_folder", "natural_patches", "PHOTOGRAPHS", "cifar10", "MNIST_FILES"]
 
 #: The four files of MNIST, the SHA-256 of their content after gunzip, and their size there.
 MNIST_FILES = {
@@ -316,3 +316,132 @@ def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = 
     block = 28 // pixels
     pooled = images.reshape(-1, pixels, block, pixels, block).mean((2, 4)) / 255
     return pooled.reshape(len(images), -1), labels
+
+
+# --- photographs ----------------------------------------------------------------------------------------------------
+
+#: Photographs in the wheels of scikit-learn and scikit-image: package, file inside it.
+PHOTOGRAPHS = {
+    "china": ("sklearn", "datasets/images/china.jpg"), "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "astronaut": ("skimage", "data/astronaut.png"), "cat": ("skimage", "data/chelsea.png"),
+    "coffee": ("skimage", "data/coffee.png"), "rocket": ("skimage", "data/rocket.jpg"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+}
+#: Weights of red, green and blue in a grey image.
+GREY = np.array([0.299, 0.587, 0.114])
+
+
+@functools.lru_cache(maxsize=1)
+def _photographs():
+    from PIL import Image                                  # comes with matplotlib
+    images = []
+    for package, name in PHOTOGRAPHS.values():
+        spec = importlib.util.find_spec(package)
+        path = Path(spec.submodule_search_locations[0]) / name if spec else None
+        if path is None or not path.is_file():
+            raise FileNotFoundError(f"the photograph {name} comes with {package}: pip install scikit-learn scikit-image")
+        with Image.open(path) as image:
+            images.append(np.asarray(image.convert("RGB")))
+    return images
+
+
+def natural_patches(split: str = "train", *, pixels: int = 32, stride: int | None = None, grey: bool = True):
+    """Square patches of seven photographs, labelled by the photograph: natural colour images without a download.
+
+    A stand-in for CIFAR-10 with the same size of image, not a replacement: seven classes, few images, and patches of one
+    photograph share its light.
+
+    Parameters
+    ----------
+    split : {'train', 'test'}
+        The test patches come from the right fifth of each photograph, which no training patch touches.
+    pixels : int
+        Side of a patch, from 8 to 64.
+    stride : int, optional
+        Between neighbouring patches; ``pixels`` by default, so that patches do not overlap. Smaller ones make more training
+        patches.
+    grey : bool
+        One channel or three.
+
+    Returns
+    -------
+    (images, labels) : ndarray of shape (n, channels * pixels**2), ndarray of int of shape (n,)
+        Pixels in [0, 1]; channels one after the other. Labels are positions in `PHOTOGRAPHS`.
+
+    Raises
+    ------
+    ValueError
+        Unknown split, ``pixels`` or ``stride`` out of range.
+    FileNotFoundError
+        A package that brings the photographs is missing.
+
+    Examples
+    --------
+    >>> images, labels = natural_patches()
+    >>> images.shape, np.bincount(labels).tolist()
+    ((1365, 1024), [208, 208, 192, 99, 180, 208, 270])
+    """
+    choice("split", split, ("train", "test"))
+    pixels = integer("pixels", pixels, at_least=8)
+    stride = pixels if stride is None else integer("stride", stride)
+    if pixels > 64:
+        raise ValueError(f"pixels must be at most 64, got {pixels}: the test strips of the photographs are narrow")
+    patches, labels = [], []
+    for label, image in enumerate(_photographs()):
+        border = image.shape[1] * 4 // 5
+        image = image[:, :border] if split == "train" else image[:, border:]
+        windows = np.lib.stride_tricks.sliding_window_view(image, (pixels, pixels), axis=(0, 1))[::stride, ::stride]
+        patches.append(windows.reshape(-1, 3, pixels, pixels))
+        labels += [label] * len(patches[-1])
+    return _channels(np.concatenate(patches), grey), np.array(labels)
+
+
+def _channels(images, grey):
+    """Images of shape (n, 3, pixels, pixels) and bytes as rows of numbers in [0, 1]."""
+    if grey:
+        return np.tensordot(images, GREY, axes=(1, 0)).reshape(len(images), -1) / 255
+    return images.reshape(len(images), -1) / 255
+
+
+def cifar10(split: str = "train", *, folder: str | Path | None = None, grey: bool = True):
+    """CIFAR-10 from a local folder, in its binary version.
+
+    Parameters
+    ----------
+    split : {'train', 'test'}
+    folder : path, optional
+        Holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or a folder ``cifar-10-batches-bin`` with
+        them; default :func:`data_folder`.
+    grey : bool
+        One channel or three.
+
+    Returns
+    -------
+    (images, labels) : ndarray of shape (n, channels * 1024), ndarray of int of shape (n,)
+        Pixels in [0, 1].
+
+    Raises
+    ------
+    FileNotFoundError
+        A file is missing; the message says where to put it.
+    ValueError
+        A file is not in the binary format. The pickled version is not read: pickles run code.
+    """
+    choice("split", split, ("train", "test"))
+    folder = Path(folder) if folder is not None else data_folder()
+    inside = folder / "cifar-10-batches-bin"
+    folder = inside if inside.is_dir() else folder
+    names = ["test_batch.bin"] if split == "test" else [f"data_batch_{i}.bin" for i in range(1, 6)]
+    records = []
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} lacks {name}: unpack the binary version of CIFAR-10 there, or set DLN_DATA_DIR "
+                                    "to its folder. The default notebooks use patches of photographs instead")
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        if not content.size or content.size % 3073 or content[::3073].max() > 9:
+            raise ValueError(f"{path} is not a batch of the binary version of CIFAR-10: {content.size} bytes, of which every "
+                             "3073rd should be a label from 0 to 9")
+        records.append(content.reshape(-1, 3073))
+    records = np.concatenate(records)
+    return _channels(records[:, 1:].reshape(-1, 3, 32, 32), grey), records[:, 0].astype(np.int64)

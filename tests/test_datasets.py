@@ -256,3 +256,88 @@ def test_no_network_says_what_to_do(tmp_path, content, monkeypatch, error):
 
 def test_digests_are_complete():
     assert len(datasets.MNIST_FILES) == 4 and all(len(digest) == 64 for digest in datasets.MNIST_FILES.values())
+
+
+# --- photographs ----------------------------------------------------------------------------------------------------
+
+def test_patches_are_cut_from_the_photographs():
+    from dlnutils.datasets import GREY, _photographs
+    colour, labels = datasets.natural_patches(grey=False)
+    first = _photographs()[0][:32, :32].transpose(2, 0, 1) / 255
+    np.testing.assert_array_equal(colour[0].reshape(3, 32, 32), first)
+    grey, same = datasets.natural_patches()
+    np.testing.assert_array_equal(labels, same)
+    np.testing.assert_allclose(grey[0], np.tensordot(GREY, first, axes=1).ravel(), rtol=1e-12)
+    assert grey.shape == (len(labels), 1024) and 0 <= grey.min() and grey.max() <= 1
+    assert set(labels) == set(range(len(datasets.PHOTOGRAPHS)))
+
+
+def test_training_and_test_patches_share_no_pixel():
+    from dlnutils.datasets import _photographs
+    n_train, n_test = (len(datasets.natural_patches(split)[0]) for split in ("train", "test"))
+    whole = sum((image.shape[0] // 32) * (image.shape[1] // 32) for image in _photographs())
+    assert n_train + n_test <= whole and n_test > 0.15 * whole
+    dense, _ = datasets.natural_patches(stride=16)
+    assert len(dense) > 3 * n_train
+    test = datasets.natural_patches("test")[0]
+    textured = [patches[patches.std(1) > 0.01] for patches in (dense, test)]       # the sky behind the rocket is black twice
+    assert not set(map(bytes, textured[0])) & set(map(bytes, textured[1]))
+
+
+def test_photographs_have_the_spectrum_of_natural_images():
+    """Variances along principal directions fall as a power of their number, near 1.3."""
+    images, _ = datasets.natural_patches()
+    eigenvalues = np.linalg.svd(images - images.mean(0), compute_uv=False)**2
+    k = np.arange(10, 301)
+    slope = np.polyfit(np.log(k), np.log(eigenvalues[k - 1]), 1)[0]
+    assert -1.7 < slope < -1.0
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: datasets.natural_patches("validation"), "split must be one of 'train', 'test', got 'validation'"),
+    (lambda: datasets.natural_patches(pixels=4), "pixels must be an integer of at least 8, got 4"),
+    (lambda: datasets.natural_patches(pixels=100), "pixels must be at most 64, got 100"),
+    (lambda: datasets.natural_patches(stride=0), "stride must be an integer of at least 1, got 0"),
+    (lambda: datasets.cifar10("validation"), "split must be one of"),
+])
+def test_bad_patches_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def write_cifar(folder, n=4):
+    """A small file set in the format of the binary version; images and labels of all of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, written = np.random.default_rng(0), []
+    for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
+        records = rng.integers(256, size=(n, 3073), dtype=np.uint8)
+        records[:, 0] %= 10
+        (folder / name).write_bytes(records.tobytes())
+        written.append(records)
+    return np.concatenate(written)
+
+
+def test_cifar_is_read_from_its_binary_version(tmp_path, monkeypatch):
+    records = write_cifar(tmp_path / "cifar-10-batches-bin")
+    images, labels = datasets.cifar10(folder=tmp_path, grey=False)
+    np.testing.assert_array_equal(labels, records[:20, 0])
+    np.testing.assert_allclose(images, records[:20, 1:] / 255)
+    monkeypatch.setenv("DLN_DATA_DIR", str(tmp_path / "cifar-10-batches-bin"))
+    images, labels = datasets.cifar10("test")
+    assert images.shape == (4, 1024) and labels.dtype.kind == "i"
+    red, green, blue = records[-1, 1:].reshape(3, 1024) / 255
+    np.testing.assert_allclose(images[-1], 0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 3072, b"\x0a" + b"\x00" * 3072, b"\x80\x04" + b"x" * 5000],
+                         ids=["empty", "short", "label 10", "a pickle"])
+def test_what_is_not_cifar_is_refused(tmp_path, content):
+    write_cifar(tmp_path)
+    (tmp_path / "data_batch_2.bin").write_bytes(content)
+    with pytest.raises(ValueError, match="data_batch_2.bin is not a batch of the binary version"):
+        datasets.cifar10(folder=tmp_path)
+
+
+def test_missing_cifar_says_where_to_put_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="lacks data_batch_1.bin: unpack the binary version of CIFAR-10 there"):
+        datasets.cifar10(folder=tmp_path)
