@@ -121,7 +121,7 @@ def test_shifted_exponents_are_the_same_network(theta):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, rectified_power(2)], ids=str)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, rectified_power(2)], ids=[*ACTIVATIONS, "relu^2"])
 @pytest.mark.parametrize("name", ["ip", "ip_bias", "mup", "ntk"])
 def test_gradients_are_central_differences(name, activation, loss):
     rng = np.random.default_rng(3)
