@@ -320,7 +320,7 @@ def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = 
 
 # --- photographs ----------------------------------------------------------------------------------------------------
 
-#: Photographs in the wheels of scikit-learn and scikit-image: package, file inside it.
+#: Photographs in the wheels of scikit-learn and scikit-image, by their package and the file inside it.
 PHOTOGRAPHS = {
     "china": ("sklearn", "datasets/images/china.jpg"), "flower": ("sklearn", "datasets/images/flower.jpg"),
     "astronaut": ("skimage", "data/astronaut.png"), "cat": ("skimage", "data/chelsea.png"),
