@@ -300,10 +300,10 @@ def _mirror(C, t, row):
     C[..., :t + 1, t] = row
 
 
-def _resolvent_row(H, t, coupling):
-    """Row t of ``H = 1 + X H`` for a strictly causal X with row ``coupling``."""
-    H[..., t, :t] = (coupling[..., None, :] @ H[..., :t, :t])[..., 0, :]
-    H[..., t, t] = 1.0
+def _resolvent_row(H, t, coupling, present=0.0):
+    """Row t of ``H = 1 + X H`` for a causal X with row ``coupling`` before the diagonal and ``present`` on it."""
+    H[..., t, :t] = (coupling[..., None, :] @ H[..., :t, :t])[..., 0, :] / (1 - present)
+    H[..., t, t] = 1 / (1 - present)
 
 
 def _sandwich_row(H, C, t):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from ._validation import integer, real
-from .dmft import Solution, Spectrum, check_memory, memory_needed
+from .dmft import Solution, Spectrum, _mirror, _resolvent_row, _sandwich_row, check_memory, memory_needed
 
 #: How many earlier iterates the acceleration combines.
 HISTORY = 8
@@ -147,32 +147,25 @@ def solve_log_grid(spectrum: Spectrum, times, *, n_hidden: int, gamma0: float, t
     Q[L - 1], M, v = gamma0 * W, np.zeros((T, T)), np.zeros((len(lam), T))
     iterations, residual = np.zeros(T, dtype=int), np.full(T, np.inf)
 
-    def resolvent_row(H, t, coupling):
-        H[t, :t] = coupling[:t] @ H[:t, :t] / (1 - coupling[t])
-        H[t, t] = 1 / (1 - coupling[t])
-
-    def symmetric_row(C, t, row):
-        C[t, :t + 1], C[:t + 1, t] = row, row
-
     def sweep(t):
         """Row t of everything, backwards, through the data and forwards, from row t of P and C_h."""
         past, now = slice(t), slice(t + 1)
         for i in reversed(range(L)):
             if i < L - 1:
                 Q[i, t, now] = S_g[i + 1, t, now] + gamma0 * C_g[i + 1, t, now] * W[t, now]
-            resolvent_row(H_g[i], t, Q[i, t, now] @ P[i, now, now])
+            coupling = Q[i, t, now] @ P[i, now, now]
+            _resolvent_row(H_g[i], t, coupling[:t], coupling[t])
             S_g[i, t, now] = H_g[i, t, now] @ Q[i, now, now]
-            symmetric_row(C_g[i], t, H_g[i, now, now] @ (C_g[i + 1, now, now] @ H_g[i, t, now])
-                          + S_g[i, now, now] @ (C_h[i, now, now] @ S_g[i, t, now]))
+            _mirror(C_g[i], t, _sandwich_row(H_g[i], C_g[i + 1], t) + _sandwich_row(S_g[i], C_h[i], t))
         M[t, now] = S_g[0, t, now] / gamma0 + C_g[0, t, now] * W[t, now]
         v[:, t] = (truth - lam * (v[:, past] @ M[t, past])) / (1 + lam * M[t, t])
-        symmetric_row(C_h[0], t, (weight * lam * v[:, t]) @ v[:, now])
+        _mirror(C_h[0], t, (weight * lam * v[:, t]) @ v[:, now])
         P[0, t, now] = gamma0 * C_h[0, t, now] * W[t, now]
         for i in range(L):
-            resolvent_row(H_h[i], t, P[i, t, now] @ Q[i, now, now])
+            coupling = P[i, t, now] @ Q[i, now, now]
+            _resolvent_row(H_h[i], t, coupling[:t], coupling[t])
             S_h[i, t, now] = H_h[i, t, now] @ P[i, now, now]
-            symmetric_row(C_h[i + 1], t, H_h[i, now, now] @ (C_h[i, now, now] @ H_h[i, t, now])
-                          + S_h[i, now, now] @ (C_g[i + 1, now, now] @ S_h[i, t, now]))
+            _mirror(C_h[i + 1], t, _sandwich_row(H_h[i], C_h[i], t) + _sandwich_row(S_h[i], C_g[i + 1], t))
             if i < L - 1:
                 P[i + 1, t, now] = S_h[i, t, now] + gamma0 * C_h[i + 1, t, now] * W[t, now]
 
