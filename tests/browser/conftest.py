@@ -1,0 +1,54 @@
+"""The site in a real browser: built once from the committed outputs, served over http, opened in Debian's chromium."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from dlnutils import runner
+
+BOOK = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Folder of the built site; DLN_SITE names one that is built already."""
+    if os.environ.get("DLN_SITE"):
+        return Path(os.environ["DLN_SITE"]).resolve()
+    return runner.build(BOOK, committed=True, output=tmp_path_factory.mktemp("site")).parent
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Where the site is served."""
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: nothing is checked in a browser")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: make browser-test installs it")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page of a desktop's size."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
