@@ -128,7 +128,7 @@ def plain(text: str) -> list[nodes.Node]:
             out += [nodes.Text(piece)] if piece else []
             continue
         piece = re.sub(r"\\([a-zA-Z]+)( (?=[A-Za-z]))?", lambda match: SYMBOLS.get(match[1], match[1]), piece)
-        piece = re.sub(r"\\[,!;]", " ", piece).replace("-", "−").strip()
+        piece = re.sub(r"\\[,!;]", " ", piece).strip().replace("-", "−").replace(" ", "\u00a0")
         for part in re.findall(r"[_^](?:\{[^{}]*\}|.)|[A-Za-z]+|[^_^A-Za-z]+", piece):
             bare = re.sub(r"^[_^]|[{}]", "", part)
             if part[0] in "_^":
@@ -267,7 +267,7 @@ class Gallery(SphinxDirective):
         words, css = state_of(self.claims[card.paper, card.figure])
         claims = nodes.inline("", words, classes=["dln-state", css])
         if self.claims[card.paper, card.figure]:
-            claims = nodes.reference("", "", claims, internal=True,
+            claims = nodes.reference("", words, classes=["dln-state", css], internal=True,
                                      refuri=self.address("book/ledger", f"ledger-{card.paper} {card.figure}"))
         return out + [sentence(*plain(one_line(card.caption)), classes=["dln-line"]),
                       sentence(link_to_page(card.section), classes=["dln-section"]), sentence(claims, classes=["dln-claims-of"])]
