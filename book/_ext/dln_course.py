@@ -140,7 +140,7 @@ class Exercises(FromMarkdown):
                 part += dln_book.sentence(dln_book.link_to_page(section), classes=["dln-where"])
                 part += nodes.bullet_list("", *map(self.exercise_item, found), classes=["dln-exercises"])
             if count:
-                link = nodes.reference("", title, internal=True, refuri=f"#exercises-{chapter}")
+                link = nodes.reference("", title.partition(":")[0], internal=True, refuri=f"#exercises-{chapter}")
                 rows.append((link, *(str(count[word]) for word in ["all", *LEVELS.values()])))
                 parts.append(part)
                 total += count
@@ -254,7 +254,10 @@ def show_badges(app, doctree) -> None:
 
 
 def hide_solutions(app, doctree) -> None:
-    """With DLN_SOLUTIONS=off: the book for an exam. sphinx-exercise's own option leaves the code of a solution behind."""
+    """With DLN_SOLUTIONS=off: a book for an exam.
+
+    The option ``hide_solutions`` of sphinx-exercise leaves the cells of a solution on the page.
+    """
     if app.config.dln_solutions == "off":
         for solution in list(doctree.findall(solution_node)):
             solution.parent.remove(solution)

@@ -53,8 +53,8 @@
   }
 
   function open() {
-    // Begin where the reader is: with the first slide that is not above the window.
-    const here = slides.findIndex((slide) => slide.getBoundingClientRect().bottom > 120);
+    // Begin where the reader is: with the first slide that reaches below the top third of the window.
+    const here = slides.findIndex((slide) => slide.getBoundingClientRect().bottom > window.innerHeight / 3);
     for (let inner = slides[0]; inner !== document.body; inner = inner.parentElement)
       for (const other of inner.parentElement.children)
         if (other !== inner && other !== bar && !slides.includes(other)) away.push(other);
