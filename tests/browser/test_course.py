@@ -1,0 +1,170 @@
+"""The course in the browser: slides by keyboard, finger and printer; every exercise can be reached from the index."""
+
+import io
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+
+CHAPTERS = ["saddles", "mixed", "integrable", "transfer"]
+PAGES = ["index", "exercises", "instructor", *[f"slides-{chapter}" for chapter in CHAPTERS]]
+SHOWN = "() => [...document.querySelectorAll('.dln-slide')].flatMap((s, i) => s.getClientRects().length ? [i] : [])"
+
+
+@pytest.fixture
+def open_page(page, address):
+    """Opens a page of the course; fails the test if the page complains or asks for something outside."""
+    complaints = []
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: request.url.startswith((address, "data:")) or complaints.append(request.url))
+
+    def open(name, width=1280, height=720):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{address}/book/course/{name}.html", wait_until="load")
+        page.evaluate("() => window.MathJax?.startup?.promise.then(() => null)")
+        return page
+    yield open
+    assert not complaints
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_fits_a_phone(open_page, name):
+    page = open_page(name, 390, 844)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_deck_shows_one_slide_at_a_time_and_none_is_overcrowded(open_page, chapter):
+    page = open_page(f"slides-{chapter}")
+    number = page.locator(".dln-slide").count()
+    assert 10 <= number <= 20
+    assert page.evaluate(SHOWN) == list(range(number))
+    page.keyboard.press("p")
+    for slide in range(number):
+        assert page.evaluate(SHOWN) == [slide]
+        assert page.locator(".dln-deck-count").inner_text() == f"{slide + 1} / {number}"
+        room = page.evaluate("""() => { const slide = document.querySelector('.dln-now');
+            const picture = slide.querySelector('figure img');
+            return [slide.scrollHeight - slide.clientHeight, slide.scrollWidth - slide.clientWidth,
+                    picture ? picture.getBoundingClientRect().height : null]; }""")
+        assert room[0] <= 1 and room[1] <= 1, f"slide {slide + 1} does not fit"
+        assert room[2] is None or room[2] > 250, f"slide {slide + 1} has no room for its figure"
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate(SHOWN) == [number - 1]                    # the last slide stays
+
+
+def test_the_keys(open_page):
+    page = open_page("slides-saddles")
+    last = page.locator(".dln-slide").count() - 1
+    page.keyboard.press("ArrowRight")                              # does nothing while the page is a page
+    assert len(page.evaluate(SHOWN)) == last + 1
+    page.keyboard.press("f")
+    for key, slide in [("Space", 1), ("ArrowDown", 2), ("PageDown", 3), ("Shift+Space", 2), ("ArrowLeft", 1),
+                       ("ArrowUp", 0), ("PageUp", 0), ("End", last), ("Home", 0)]:
+        page.keyboard.press(key)
+        assert page.evaluate(SHOWN) == [slide], key
+    assert page.evaluate("document.activeElement.id") == "slide-1"
+    page.keyboard.press("Control+ArrowRight")                      # the browser's own keys are left alone
+    assert page.evaluate(SHOWN) == [0]
+
+
+def test_hints_are_for_the_speaker(open_page):
+    page = open_page("slides-saddles")
+    hint = page.locator(".dln-slide-figure .dln-hint").first
+    assert hint.is_visible()
+    page.keyboard.press("p")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert not hint.is_visible()
+    page.keyboard.press("n")
+    assert hint.is_visible() and page.get_by_role("button", name="hints").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("n")
+    assert not hint.is_visible()
+
+
+def test_escape_returns_to_the_page_at_the_slide(open_page):
+    page = open_page("slides-mixed")
+    page.get_by_role("button", name="Present the slides").click()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.documentElement.classList.contains('dln-presenting')")
+    assert len(page.evaluate(SHOWN)) == page.locator(".dln-slide").count()
+    assert page.locator(".bd-sidebar-primary").is_visible()
+    top = page.evaluate("document.querySelector('#slide-5').getBoundingClientRect().top")
+    assert 0 <= top < 300
+    page.keyboard.press("p")                                       # begins again where the reader is
+    assert page.evaluate(SHOWN) == [4]
+
+
+def test_buttons_and_nothing_else_can_be_reached_while_presenting(open_page):
+    page = open_page("slides-transfer")
+    page.keyboard.press("p")
+    page.get_by_role("button", name="Next slide").click()
+    assert page.evaluate(SHOWN) == [1]
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        assert page.evaluate("""() => document.activeElement === document.body
+            || !!document.activeElement.closest('.dln-now, .dln-deck-bar')""")
+    page.get_by_role("button", name="Leave the slides").click()
+    page.wait_for_function("!document.documentElement.classList.contains('dln-presenting')")
+
+
+def test_a_finger_turns_the_slides(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{address}/book/course/slides-saddles.html")
+    page.get_by_role("button", name="Present the slides").tap()
+    swipe = """([from, to]) => {
+        const at = (x) => [new Touch({identifier: 1, target: document.body, clientX: x, clientY: 300})];
+        document.dispatchEvent(new TouchEvent('touchstart', {changedTouches: at(from)}));
+        document.dispatchEvent(new TouchEvent('touchend', {changedTouches: at(to)})); }"""
+    page.evaluate(swipe, [300, 100])
+    assert page.evaluate(SHOWN) == [1]
+    page.evaluate(swipe, [100, 120])                               # a tap that slipped
+    assert page.evaluate(SHOWN) == [1]
+    page.evaluate(swipe, [100, 300])
+    assert page.evaluate(SHOWN) == [0]
+    context.close()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_print_gives_one_slide_to_a_sheet(open_page, chapter):
+    pypdf = pytest.importorskip("pypdf")
+    page = open_page(f"slides-{chapter}")
+    sheets = pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True, print_background=True))).pages
+    titles = page.locator(".dln-slide > h2").all_inner_texts()
+    assert len(sheets) == len(titles)
+    assert sheets[0].mediabox.width > sheets[0].mediabox.height
+    for sheet, title in zip(sheets, titles, strict=True):
+        words = re.sub(r"\W", "", sheet.extract_text())
+        assert re.sub(r"\W", "", title.rstrip("#"))[:12] in words
+        assert "Forthespeaker" not in words and "Present" not in words
+
+
+def test_without_script_the_slides_are_a_page(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/book/course/slides-integrable.html")
+    slides = page.locator(".dln-slide")
+    assert slides.count() >= 10 and all(slides.nth(i).is_visible() for i in range(slides.count()))
+    assert page.locator(".dln-deck-start, .dln-deck-bar").count() == 0
+    context.close()
+
+
+def test_script_and_style_of_the_slides_are_on_their_pages_only(site):
+    for page in site.rglob("*.html"):
+        named = "slides.js" in page.read_text(encoding="utf-8")
+        assert named is page.name.startswith("slides-"), page.name
+
+
+def test_every_exercise_of_the_book_is_in_the_index(site):
+    index = BeautifulSoup((site / "book" / "course" / "exercises.html").read_text(encoding="utf-8"), "html.parser")
+    listed = [link["href"] for link in index.select("ul.dln-exercises > li > p:first-child > a")]
+    there = []
+    for path in sorted((site / "notebooks").rglob("*.html")):
+        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        here = f"../../{path.relative_to(site).as_posix()}"
+        there += [f"{here}#{exercise['id']}" for exercise in page.select("div.exercise")]
+    assert sorted(listed) == sorted(there) and len(there) > 50
