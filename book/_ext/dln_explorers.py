@@ -14,17 +14,28 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from dln_book import read, sentence
+
 # Scripts of each explorer, after the common ones and in this order.
 SCRIPTS = {
     "modes": ["modes-model.js", "modes.js"],
     "mixed-regime": ["mixed-model.js", "mixed-regime.js"],
-    "transfer": ["transfer.js"],
+    "transfer": ["transfer-model.js", "transfer.js"],
 }
 COMMON = ["plot.js", "controls.js"]
 
 # name -> function of the Sphinx environment that returns what JSON can hold; scripts find it as dln.data["name"].
-# The function must call env.note_dependency for every file it reads (dln_book.read does so for notebooks).
-DATA = {}
+# The function must call env.note_dependency for every file it reads (dln_book.read does so for notebooks); it returns
+# None while its notebook has no outputs, and the page then says what makes them.
+DATA = {"transfer": lambda env: table_of(read(env, NOTEBOOKS["transfer"]))}
+NOTEBOOKS = {"transfer": "transfer/explorer-data"}
+TABLE = "application/vnd.dln.table+json"
+
+
+def table_of(notebook: dict | None) -> dict | None:
+    """The table that a notebook shows to programs, or None if it was never executed."""
+    outputs = [output for cell in (notebook or {"cells": []})["cells"] for output in cell.get("outputs", ())]
+    return next((output["data"][TABLE] for output in outputs if TABLE in output.get("data", {})), None)
 
 
 class explorer(nodes.General, nodes.Element):
@@ -44,8 +55,10 @@ class Explorer(SphinxDirective):
             raise self.error(f"no explorer {name!r}: one of {', '.join(sorted(SCRIPTS))}")
         if not self.content:
             raise self.error(f"say in words what the explorer {name!r} shows: the directive needs content")
-        if name in DATA:
-            write_data(self.env, name)
+        if name in DATA and not write_data(self.env, name):
+            return [sentence("The explorer appears here once its notebook has been run: ",
+                             nodes.literal("", f"dln run {NOTEBOOKS[name]}"), ", then ",
+                             nodes.literal("", "dln accept"), ".", classes=["dln-missing"])]
         words = nodes.container(classes=["dln-explorer-words"], ids=[f"dln-explorer-{name}-words"])
         self.state.nested_parse(self.content, self.content_offset, words)
         return [explorer("", name=name, label=self.options.get("label", f"Explorer: {name.replace('-', ' ')}")), words]
@@ -61,15 +74,22 @@ class Try(SphinxRole):
         return [nodes.raw("", button, format="html")], []
 
 
-def write_data(env, name: str) -> None:
-    """Write the numbers of an explorer as a script, since a page from the file system may not fetch a file."""
+def write_data(env, name: str) -> bool:
+    """Write the numbers of an explorer as a script, since a page from the file system may not fetch a file.
+
+    False where there are none yet.
+    """
+    numbers = DATA[name](env)
+    if numbers is None:
+        return False
     folder = Path(env.srcdir) / "_build" / "dln"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-data.js"
     text = (f"window.dln = window.dln || {{}};\ndln.data = dln.data || {{}};\n"
-            f"dln.data[{json.dumps(name)}] = {json.dumps(DATA[name](env), allow_nan=False, separators=(',', ':'))};\n")
+            f"dln.data[{json.dumps(name)}] = {json.dumps(numbers, allow_nan=False, separators=(',', ':'))};\n")
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+    return True
 
 
 def visit_explorer(self, node):
