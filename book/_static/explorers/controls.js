@@ -3,6 +3,7 @@
 //
 //   dln.explorer("modes", {
 //     controls: [{type: "slider", name: "s1", label: "*s*_{1}", min: 0, max: 5, step: 0.05, value: 3},
+//                {type: "slider", name: "d", label: "size *d*", values: [50, 100, 200], value: 100},
 //                {type: "switch", name: "log", label: "logarithmic time", value: false},
 //                {type: "select", name: "depth", label: "depth", options: [["2", "two"], ["4", "four"]], value: "2"},
 //                {type: "group", label: "Axes", controls: [...]}],
@@ -25,27 +26,27 @@ window.dln = window.dln || {};
   /** Build one control; returns {node, read, show}: its element, its value as set by hand, and how to display a value. */
   const BUILD = {
     slider(control, id, changed) {
-      const {min, max, step} = control;
+      // With a list of values the slider itself counts places in the list.
+      const list = control.values;
+      const {min, max, step} = list ? {min: 0, max: list.length - 1, step: 1} : control;
+      const nearest = (value) => (list
+        ? list.reduce((best, v) => (Math.abs(v - value) < Math.abs(best - value) ? v : best))
+        : Number((min + step * Math.round((Math.min(Math.max(value, min), max) - min) / step)).toPrecision(12)));
       const format = control.format || ((v) => dln.number(v));
       const input = element("input", {type: "range", id, min, max, step});
       const output = element("output", {for: id});
       const label = element("label", {for: id});
       dln.write(label, control.label);
-      input.addEventListener("input", () => changed(Number(input.value)));
+      input.addEventListener("input", () => changed(list ? list[Number(input.value)] : Number(input.value)));
       return {
         node: element("div", {class: "dln-control"}, element("div", {class: "dln-control-head"}, label, output), input),
         show(value) {
-          input.value = value;
+          input.value = list ? list.indexOf(value) : value;
           dln.write(output, format(value));
           input.setAttribute("aria-valuetext", (control.speak || ((v) => dln.plain(format(v))))(value));
         },
-        // Only what the slider could show itself: within its range, on its steps.
-        accept(text) {
-          const value = Number(text);
-          if (text === "" || !Number.isFinite(value)) return undefined;
-          const steps = Math.round((Math.min(Math.max(value, min), max) - min) / step);
-          return Number((min + steps * step).toPrecision(12));
-        },
+        // Only what the slider could show itself.
+        accept: (text) => (text !== "" && Number.isFinite(Number(text)) ? nearest(Number(text)) : undefined),
         store: String,
       };
     },
@@ -131,7 +132,7 @@ window.dln = window.dln || {};
     };
 
     const ui = {
-      root, stage, values,
+      root, stage, values, panel: null,
       /** Change one setting, as if by hand. */
       set(key, value) { values[key] = value; refresh(); },
       /** Change several at once; what the controls cannot show is moved to the nearest they can. */
@@ -147,6 +148,7 @@ window.dln = window.dln || {};
     };
 
     const panel = element("div", {class: "dln-controls", role: "group", "aria-label": "Settings"}, ...build(controls), reset);
+    ui.panel = panel;
     reset.addEventListener("click", () => apply(""));
     stage.append(headline);
     root.append(element("div", {class: "dln-explorer-inner"}, panel, stage), spoken);

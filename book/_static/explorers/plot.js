@@ -5,7 +5,7 @@
 //   plot.draw({x: {range: [0, 5], label: "time *t*"}, y: {range: [1e-3, 1], log: true, label: "*u*"},
 //              lines: [{x: [...], y: [...], color: dln.colors.blue, label: "*s* = 3"}], alt: "what is seen, in words"});
 //
-// Text may hold *italics*, ^{superscripts} and _{subscripts}.
+// Text may hold *italics*, **bold**, ^{superscripts} and _{subscripts}.
 window.dln = window.dln || {};
 
 (() => {
@@ -44,12 +44,13 @@ window.dln = window.dln || {};
 
   const SUPERSCRIPTS = {"-": "⁻", "−": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹"};
 
-  /** Marked-up text as pieces {text, style}; style is "", "i", "sup" or "sub". */
+  /** Marked-up text as pieces {text, style}; style is "", "i", "b", "sup" or "sub". */
   const pieces = (marked) => {
     const found = [];
-    String(marked).split(/(\*[^*]+\*|\^\{[^}]*\}|_\{[^}]*\})/).forEach((part) => {
+    String(marked).split(/(\*\*[^*]+\*\*|\*[^*]+\*|\^\{[^}]*\}|_\{[^}]*\})/).forEach((part) => {
       if (!part) return;
-      if (part[0] === "*" && part.length > 2) found.push({text: part.slice(1, -1), style: "i"});
+      if (part.startsWith("**") && part.length > 4) found.push({text: part.slice(2, -2), style: "b"});
+      else if (part[0] === "*" && part.length > 2) found.push({text: part.slice(1, -1), style: "i"});
       else if (part.startsWith("^{")) found.push({text: part.slice(2, -1), style: "sup"});
       else if (part.startsWith("_{")) found.push({text: part.slice(2, -1), style: "sub"});
       else found.push({text: part, style: ""});
@@ -152,6 +153,7 @@ window.dln = window.dln || {};
       const piece = svg("tspan", {dy: shift - lowered || undefined});
       if (shift) piece.setAttribute("font-size", "9");
       if (style === "i") piece.setAttribute("font-style", "italic");
+      if (style === "b") piece.setAttribute("font-weight", "bold");
       lowered = shift;
       piece.textContent = text;
       node.append(piece);
@@ -176,6 +178,20 @@ window.dln = window.dln || {};
     return out;
   };
 
+  /** A bar that explains the colours of viridis: dark at the left, light at the right, or the other way round. */
+  dln.colorbar = (parent, {label, low, high, reversed = false}) => {
+    const bar = document.createElement("div");
+    bar.className = "dln-colorbar";
+    const shades = dln.linspace(0, 1, 9).map((v) => dln.viridis(reversed ? 1 - v : v)).join(",");
+    [["span", label], ["span", low], ["i", ""], ["span", high]].forEach(([tag, text]) => {
+      const part = document.createElement(tag);
+      dln.write(part, text);
+      if (tag === "i") part.style.background = `linear-gradient(to right, ${shades})`;
+      bar.append(part);
+    });
+    parent.append(bar);
+  };
+
   let counter = 0;
 
   /**
@@ -188,7 +204,8 @@ window.dln = window.dln || {};
    *                                                        theory: dashed, dark and on top
    *   rules: [{x or y, color, dashed, label, anchor}]       a line across the whole plot
    *   points: [{x, y, color, radius, hollow, cross}]
-   *   texts: [{x, y, text, anchor, color, dx, dy, halo}]
+   *   texts: [{x, y, text, anchor, color, dx, dy, halo, bright, rotate}]     bright: white on a dark edge, for dark cells
+   *   right: the least room at the right, so that plots above each other line up
    *   alt: what is seen, in words (read by screen readers).
    */
   dln.plot = (parent, {height = 280} = {}) => {
@@ -206,7 +223,7 @@ window.dln = window.dln || {};
       const width = Math.max(240, Math.floor(box.clientWidth - 2 * parseFloat(getComputedStyle(box).paddingLeft || 0)));
       const lines = spec.lines || [];
       const labelled = lines.filter((line) => line.label);
-      const right = Math.max(14, ...labelled.map((line) => widthOf(line.label) + 12));
+      const right = Math.max(14, spec.right || 0, ...labelled.map((line) => widthOf(line.label) + 12));
       let y = scaleOf(spec.y, height - 44, 12);
       const left = 26 + Math.max(...y.ticks.map((v) => widthOf(y.name(v)))) + 4;
       const area = {left, right: width - right, top: 12, bottom: height - 44};
@@ -225,7 +242,7 @@ window.dln = window.dln || {};
         const [x0, x1, y0, y1] = [x.scale(cell.x[0]), x.scale(cell.x[1]), y.scale(cell.y[0]), y.scale(cell.y[1])];
         // A little overlap, or hairlines of the background show between neighbours.
         inside.append(svg("rect", {x: Math.min(x0, x1), y: Math.min(y0, y1), width: Math.abs(x1 - x0) + 0.6,
-                                   height: Math.abs(y1 - y0) + 0.6, fill: cell.color}));
+                                   height: Math.abs(y1 - y0) + 0.6, fill: cell.color, "shape-rendering": "crispEdges"}));
       });
       (spec.areas || []).forEach((part) => inside.append(
         svg("polygon", {points: polygon(part.x, part.y), fill: part.color, "fill-opacity": part.opacity || 1})));
@@ -284,9 +301,13 @@ window.dln = window.dln || {};
       const heights = spread(last.map((end) => end.y), 14, area.top + 4, area.bottom - 2);
       labelled.forEach((line, i) => outside.append(
         svgText(line.label, {x: Math.min(last[i].at, area.right) + 6, y: heights[i] + 4, class: "dln-halo"})));
-      (spec.texts || []).forEach((item) => outside.append(svgText(item.text, {
-        x: x.scale(item.x) + (item.dx || 0), y: y.scale(item.y) + (item.dy || 0), "text-anchor": item.anchor || "middle",
-        style: item.color ? `fill:${item.color}` : undefined, class: item.halo === false ? undefined : "dln-halo"})));
+      (spec.texts || []).forEach((item) => {
+        const at = [x.scale(item.x) + (item.dx || 0), y.scale(item.y) + (item.dy || 0)];
+        outside.append(svgText(item.text, {
+          x: at[0], y: at[1], "text-anchor": item.anchor || "middle", style: item.color ? `fill:${item.color}` : undefined,
+          class: item.bright ? "dln-bright" : item.halo === false ? undefined : "dln-halo",
+          transform: item.rotate ? `rotate(${item.rotate} ${at[0]} ${at[1]})` : undefined}));
+      });
 
       drawing.replaceChildren(
         svg("defs", {}, svg("clipPath", {id: clip}, svg("rect", {x: area.left, y: area.top - 2,
