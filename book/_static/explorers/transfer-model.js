@@ -25,14 +25,20 @@ dln.transfer = {
     return rise < 0 ? losses.length - 1 : rise;
   },
 
-  /** The best learning rate and its loss: the vertex of a parabola through the valley and its neighbours, in logarithms. */
+  /** The best learning rate: the vertex of a parabola through the valley and its neighbours, in logarithms. */
   best(rates, losses) {
     const i = this.valley(losses);
-    if (i === 0 || i === losses.length - 1 || losses[i + 1] === null) return {rate: rates[i], loss: losses[i], index: i};
+    if (i === 0 || i === losses.length - 1 || losses[i + 1] === null) return {rate: rates[i], index: i};
     const [left, middle, right] = [i - 1, i, i + 1].map((k) => Math.log(losses[k]));
-    const [bend, slope] = [left - 2 * middle + right, (left - right) / 2];
-    const step = Math.log(rates[i + 1] / rates[i]);        // the rates are evenly spaced in their logarithm
-    return {rate: rates[i] * Math.exp(step * slope / bend), loss: Math.exp(middle - slope ** 2 / (2 * bend)), index: i};
+    const step = (left - right) / 2 / (left - 2 * middle + right);         // rates are evenly spaced in their logarithm
+    return {rate: rates[i] * (rates[i + 1] / rates[i]) ** step, index: i};
+  },
+
+  /** Loss on the line that joins the entries, straight in the logarithms: where to put a mark at a rate between two. */
+  lossAt(rates, losses, rate) {
+    const i = Math.max(rates.findIndex((next) => next >= rate), 1);
+    const part = Math.log(rate / rates[i - 1]) / Math.log(rates[i] / rates[i - 1]);
+    return losses[i - 1] ** (1 - part) * losses[i] ** part;
   },
 
   /** By how many octaves (factors of 2) a rate lies above another. */

@@ -8,8 +8,8 @@
   const fractions = {0.25: "1/4", 0.5: "1/2", infinite: "∞"};
   const shown = (value) => fractions[value] || dln.number(value);
   const widthWords = (value) => (value === "infinite" ? "infinite width" : `*ν* = ${shown(value)}`);
-  const dataWords = ({n_samples, batch_size}) => (n_samples ? `${n_samples} samples per input, the same at every step`
-    : `${batch_size} sample${batch_size === 1 ? "" : "s"} per input, fresh at every step`);
+  const dataWords = ({n_samples, batch_size}) => (n_samples ? `${n_samples}, the same at every step`
+    : `${batch_size}, fresh at every step`);
   const colors = dln.sequential(table.width.length);
   let curves;
   let optima;
@@ -26,7 +26,7 @@
 
   const key = () => {
     const list = dln.element("p", {class: "dln-key"}, "Width ");
-    list.append(dln.element("i", {}, "ν"), ", neurons per input: ");
+    list.append(dln.element("i", {}, "ν"), ", neurons per input:");
     table.width.forEach((value, i) => {
       const swatch = dln.element("span", {class: "dln-swatch", "aria-hidden": "true"});
       swatch.style.background = colors[i];
@@ -48,7 +48,7 @@
        max: Math.log2(table.gamma[table.gamma.length - 1]), step: 1, value: 2, format: (v) => shown(2 ** v)},
       {type: "slider", name: "depth", label: "hidden layers *L*", min: table.n_hidden[0],
        max: table.n_hidden[table.n_hidden.length - 1], step: 1, value: 2},
-      {type: "select", name: "data", label: "data", value: "1",
+      {type: "select", name: "data", label: "samples per input", value: "1",
        options: table.data.map((kind, i) => [String(i), dataWords(kind)])},
       {type: "switch", name: "train", label: "train loss (off: test loss)", value: false},
     ],
@@ -69,7 +69,7 @@
 
       // Axes that serve both scalings, so that the switch moves the curves alone.
       const all = [...both["µP"], ...both.NTK];
-      const range = [Math.min(...all.map((line) => line.loss)) / 2, Math.max(...all.map((line) => line.losses[0])) * 2];
+      const range = [Math.min(...all.map((line) => line.losses[line.index])) / 2, Math.max(...all.map((line) => line.losses[0])) * 2];
       const rateRange = [rates[0] * 0.93, rates[rates.length - 1] * 1.07];
       curves.draw({
         x: {range: rateRange, log: true, label: "learning rate *η*"},
@@ -77,19 +77,20 @@
         lines: lines.flatMap(({losses, color, index}) => [
           {x: rates.slice(0, index + 1), y: losses.slice(0, index + 1), color},
           // Beyond the valley: thin, and out of the plot where training diverged.
-          {x: rates.slice(index), y: losses.slice(index).map((v) => (v === null ? 1e300 : v)), color, width: 1, opacity: 0.75}]),
-        points: lines.map(({rate, loss: low, color}) => ({x: rate, y: low, color, radius: 5.5})),
+          {x: rates.slice(index), y: losses.slice(index).map((v) => (v === null ? 1e300 : v)), color, width: 1, opacity: 0.65}]),
+        points: lines.map(({rate, losses, color}) => ({x: rate, y: model.lossAt(rates, losses, rate), color, radius: 5.5})),
         alt: `${loss} after ${table.n_updates} steps against learning rate in ${here}, one curve for each width. The lowest `
           + `points lie at ${lines.map(({rate, name}) => `${dln.number(rate, 2)} for ${dln.plain(widthWords(name))}`).join(", ")}.`,
       });
 
       const places = table.width.map((_, i) => i);
       const row = (name) => both[name].map(({rate}) => rate);
+      const optimal = [...row("µP"), ...row("NTK")];
       const style = (name) => (name === here ? {color: dln.colors.ink, width: 1.6} : {color: dln.colors.grey, width: 1.3, dashed: true});
       optima.draw({
         x: {range: [-0.3, last + 0.3], ticks: places, format: (i) => shown(table.width[i]), label: "width *ν*, neurons per input"},
-        y: {range: rateRange, log: true, label: "best rate *η*^{⋆}"},
-        lines: [other, here].map((name) => ({x: places, y: row(name), label: name, ...style(name)})),
+        y: {range: [Math.min(...optimal) / 1.4, Math.max(...optimal) * 1.4], log: true, label: "best rate *η*^{⋆}"},
+        lines: [other, here].map((name) => ({x: places, y: row(name), label: `\u2002${name}`, ...style(name)})),
         points: [...row(other).map((rate, i) => ({x: i, y: rate, color: dln.colors.grey, hollow: true, radius: 3})),
                  ...lines.map(({rate, color}, i) => ({x: i, y: rate, color, radius: 6}))],
         alt: `Best learning rate against width, ${here} and, dashed, ${other}: ${table.width.map((name, i) =>
