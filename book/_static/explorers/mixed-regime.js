@@ -36,7 +36,7 @@
       const key = gamma.toFixed(3);
       if (!curves.has(key)) {
         const c = d ** gamma;
-        const end = Math.max(1.5 * mixed.time(0.9 * Math.sqrt(d), Math.sqrt(d), c), Math.log1p(d ** (2 * X[1] + Y[1])) / (2 * c));
+        const end = mixed.time(0.9 * Math.sqrt(d), Math.sqrt(d), c) * 1.5;     // a larger start only leads to 1
         curves.set(key, dln.geomspace(end / 1000, end, 45).map((t) =>
           ({left: mixed.startError(t, 1, c), test: mixed.testError(t, signals, d, c, noise)})));
       }
@@ -81,9 +81,9 @@
   dln.explorer("mixed-regime", {
     controls: [
       {type: "group", label: "Task and network", controls: [
-        {type: "slider", name: "d", label: "size *d*", values: [50, 100, 200, 500, 1000, 2000, 5000], value: 200},
+        {type: "slider", name: "d", label: "size *d*", values: [50, 100, 200, 500, 1000, 2000, 5000], value: 500},
         {type: "slider", name: "x", label: "variance *γ*_{σ²}", min: X[0], max: X[1], step: 0.05, value: -1.85, format: exponent},
-        {type: "slider", name: "y", label: "width *γ*_{w}", min: Y[0], max: Y[1], step: 0.05, value: 2.5, format: exponent},
+        {type: "slider", name: "y", label: "width *γ*_{w}", min: Y[0], max: Y[1], step: 0.05, value: 2.4, format: exponent},
         {type: "switch", name: "log", label: "logarithmic time", value: false}]},
     ],
 
@@ -118,7 +118,7 @@
                 line([-2, -0.5], [4, 1], dln.colors.vermilion), line([-3, 0], [narrow, narrow], dln.colors.orange)],
         texts: [word([-2.35, 1.75], "active"), word([-2.5, 3.22], "mixed", 38), word([-1.78, 3.2], "lazy"),
                 word([-0.62, 2.6], "infinite noise"), {x: -1.5, y: 0.68, text: "outside the theory", halo: false},
-                {x: -1.5, y: narrow, text: "fewer neurons than signals", dy: 14, halo: false}],
+                {x: -1.5, y: narrow, text: "fewer neurons than signals", dy: narrow < 0.26 ? -5 : 14, halo: false}],
         alt: `Phase diagram. The network is at variance exponent ${x} and width exponent ${y}: ${REGIONS[region]}.`,
       });
       place(x, y, `variance exponent ${exponent(x)}, width exponent ${exponent(y)}: ${REGIONS[region]}`);

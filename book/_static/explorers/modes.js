@@ -72,8 +72,7 @@
         y: {range: [low / 1.6, high * 1.6], log: true, label: values.slowest ? "half-learning time" : `half-learning time ${symbol}`},
         lines: [{x: s, y: all, theory: true}],
         points: modes.map((mode) => ({x: mode.s, y: mode.half / unit, color: mode.color, radius: 6})),
-        texts: modes.map((mode) => ({x: mode.s, y: mode.half / unit, text: dln.number(mode.half / unit), dy: -11, dx: 6,
-                                     anchor: mode.s > 3.5 ? "end" : "start"})),
+        texts: numbers(modes, unit),
         alt: `Time to learn half of a mode against its singular value, both axes logarithmic: it falls from ${
           dln.plain(dln.number(all[0]))} at 0.25 to ${dln.plain(dln.number(all[all.length - 1]))} at 5.`,
       });
@@ -81,6 +80,18 @@
       ui.headline(sentence(modes, u0, depth));
     },
   });
+
+  /** The times beside their dots: above the curve, below it for a close neighbour, once for equal modes. */
+  const numbers = (modes, unit) => {
+    const places = [{dx: 6, dy: -10, anchor: "start"}, {dx: -6, dy: 17, anchor: "end"}, {dx: 12, dy: 5, anchor: "start"}];
+    let crowd = 0;
+    return modes.flatMap((mode, i) => {
+      if (i && mode.s === modes[i - 1].s) return [];
+      crowd = i && mode.s < 1.35 * modes[i - 1].s ? crowd + 1 : 0;
+      const place = mode.s > 3.2 && crowd !== 1 ? {dx: 8, dy: -11, anchor: "end"} : places[crowd];     // there the plot ends
+      return [{x: mode.s, y: mode.half / unit, text: dln.number(mode.half / unit), ...place}];
+    });
+  };
 
   const withPassage = (t, mode, u0, depth, unit) => {
     const near = dln.linspace(0.02, 0.98, 49).filter((x) => x * mode.s > u0).map((x) => dln.modes.time(x * mode.s, mode.s, u0, depth));

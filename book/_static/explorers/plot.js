@@ -104,7 +104,7 @@ window.dln = window.dln || {};
     const every = Math.max(1, Math.ceil((last - first + 1) / wanted));
     const ticks = [];
     for (let k = first; k <= last; k++) if (((k % every) + every) % every === 0) ticks.push(10 ** k);
-    if (Math.log10(high / low) < 1.7) {                    // too few decades: add 2 and 5
+    if (Math.log10(high / low) < 2.2) {                    // too few decades: add 2 and 5
       for (let k = first - 1; k <= last; k++) [2, 5].forEach((m) => {
         if (m * 10 ** k >= low && m * 10 ** k <= high) ticks.push(m * 10 ** k);
       });
@@ -312,7 +312,6 @@ window.dln = window.dln || {};
       drawing.replaceChildren(
         svg("defs", {}, svg("clipPath", {id: clip}, svg("rect", {x: area.left, y: area.top - 2,
           width: area.right - area.left, height: area.bottom - area.top + 3}))), grid, inside, outside);
-      if (spec.cells || spec.areas) drawing.insertBefore(inside, grid);
       if (onLayout) onLayout();
     };
 
