@@ -1,4 +1,4 @@
-"""Closes what nbval leaves open: it never looks at pictures, nor at a notebook without outputs.
+"""Closes what nbval leaves open: it never looks at pictures, nor at a notebook without outputs, nor knows of rounding.
 
 nbval re-executes each cell and compares text. This hook reads the results of that same execution, so a notebook is
 still run only once.
@@ -24,6 +24,10 @@ PIXEL_TOLERANCE = 0.0005
 #: In a figure of chaotic training, on another processor than the committed one's: rounding differs there, and single runs part.
 #: Such a figure says so in its cell's metadata, ``dln.chaotic``, with the reason; its claims are compared exactly all the same.
 CHAOTIC_TOLERANCE = 0.025
+#: A table of thousands of rounded numbers for programs: somewhere a last digit hangs on the processor. One unit of
+#: the last of its four digits is at most this fraction of a number.
+TABLE = "application/vnd.dln.table+json"
+TABLE_TOLERANCE = 1.01e-3
 
 
 def pictures(outputs):
@@ -42,6 +46,25 @@ def differing_fraction(old, new):
     return float((np.abs(old - new).max(axis=-1) > CHANNEL_TOLERANCE).mean())
 
 
+def tables(outputs):
+    return [output["data"][TABLE] for output in outputs if TABLE in output.get("data", {})]
+
+
+def difference(old, new, where="table"):
+    """Where two nested tables differ by more than the rounding of a number, in words; None if nowhere."""
+    if isinstance(old, dict) and isinstance(new, dict) and set(old) == set(new):
+        names = sorted(old)
+        old, new = [old[name] for name in names], [new[name] for name in names]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        names = range(len(old))
+    else:
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (old, new))
+        same = abs(old - new) <= TABLE_TOLERANCE * abs(old) if numbers else old == new
+        return None if same else f"{where}: {old!r} was committed, running it gives {new!r}"
+    pairs = zip(old, new, names)
+    return next(filter(None, (difference(a, b, f"{where}[{name!r}]") for a, b, name in pairs)), None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     if not hasattr(item, "cell") or not hasattr(item, "test_outputs"):
@@ -50,7 +73,13 @@ def pytest_runtest_call(item):
         pytest.fail(f"cell {item.cell_num} is exempt from comparison (tag or comment): every output must be checked")
     if item.cell.source.strip() and item.cell.execution_count is None:
         pytest.fail(f"cell {item.cell_num} has never been executed: 'dln run' and 'dln accept' the notebook")
+    item.parent.skip_compare = tuple({*item.parent.skip_compare, TABLE})       # compared below
     result = yield
+    committed, fresh = tables(item.cell.outputs), tables(item.test_outputs)
+    if len(committed) != len(fresh):
+        pytest.fail(f"cell {item.cell_num} has {len(committed)} tables, but running it gives {len(fresh)}")
+    if words := difference(committed, fresh):
+        pytest.fail(f"cell {item.cell_num}: {words}")
     committed, fresh = pictures(item.cell.outputs), pictures(item.test_outputs)
     if len(committed) != len(fresh):
         pytest.fail(f"cell {item.cell_num} has {len(committed)} pictures, but running it gives {len(fresh)}")

@@ -112,6 +112,37 @@ def chaotic_elsewhere(notebook):
     notebook["metadata"]["dln"]["processor"] = "another one"
 
 
+def table_of(notebook):
+    return cell_with(notebook, "vnd.dln.table")["outputs"][0]["data"]["application/vnd.dln.table+json"]
+
+
+def falsify_table(notebook):
+    """By half a percent: two units of a last digit would already be too much."""
+    table_of(notebook)["loss"][0] *= 1.005
+
+
+def falsify_divergence(notebook):
+    table_of(notebook)["loss"][2] = 5.0
+
+
+def shorten_table(notebook):
+    table_of(notebook)["loss"].pop()
+
+
+def rename_an_axis(notebook):
+    table_of(notebook)["width"][1] = "wide"
+
+
+def remove_table(notebook):
+    del cell_with(notebook, "vnd.dln.table")["outputs"][0]["data"]["application/vnd.dln.table+json"]
+
+
+def round_the_table_otherwise(notebook):
+    """What another processor may do: one unit of the last digit."""
+    assert table_of(notebook)["loss"][0] == 0.1235
+    table_of(notebook)["loss"][0] = 0.1234
+
+
 def break_a_claim(notebook):
     """The code is changed so that the claim fails; the outputs are those of before."""
     cell = cell_with(notebook, "claims.check")
@@ -120,19 +151,24 @@ def break_a_claim(notebook):
 
 FALSIFICATIONS = [falsify_text, falsify_result, falsify_claim, falsify_verdict, falsify_picture,
                   falsify_picture_vertically, resize_picture, remove_picture, strip_outputs, strip_one_cell,
-                  exempt_by_tag, exempt_by_comment, call_it_chaotic, move_elsewhere, break_a_claim]
+                  exempt_by_tag, exempt_by_comment, call_it_chaotic, move_elsewhere, falsify_table, falsify_divergence,
+                  shorten_table, rename_an_axis, remove_table, break_a_claim]
+
+TABLE = """\
+display({"application/vnd.dln.table+json": {"width": [1, "infinite"], "loss": [0.1235, 2.0, None]},
+         "text/plain": "Table."}, raw=True)"""
 
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory):
     """Failed tests of one nbval run over the true notebook and all falsified copies, by copy."""
-    root = make_project(tmp_path_factory.mktemp("toy"), {"saddles/toy": toy_cells("saddles/toy")})
+    root = make_project(tmp_path_factory.mktemp("toy"), {"saddles/toy": toy_cells("saddles/toy", [TABLE])})
     (result,) = runner.run(runner.plan(root), n_jobs=1, echo=lambda line: None)
     assert result.state == "done", result
     (path,) = runner.accept(root)
     true = path.read_text(encoding="utf-8")
     cases = root / "cases"
-    for change in [None, chaotic_elsewhere, *FALSIFICATIONS]:
+    for change in [None, chaotic_elsewhere, round_the_table_otherwise, *FALSIFICATIONS]:
         notebook = json.loads(true)
         if change is not None:
             change(notebook)
@@ -158,6 +194,10 @@ def test_a_true_notebook_passes(verdicts):
 
 def test_chaotic_figures_may_differ_a_little_on_another_processor(verdicts):
     assert verdicts["chaotic_elsewhere"] == []
+
+
+def test_a_table_may_differ_in_its_last_digit(verdicts):
+    assert verdicts["round_the_table_otherwise"] == []
 
 
 @pytest.mark.parametrize("change", FALSIFICATIONS, ids=lambda change: change.__name__)
