@@ -137,7 +137,8 @@
         lines: [{x: now.times, y: edge, color: dln.colors.orange, width: 1.6, label: "noise"},
                 ...now.seen.map((s, i) => ({x: now.times, y: rise(s), color: dln.colors.blue, width: 1.8,
                                             label: i === 2 ? "signal" : undefined}))],
-        rules: [{y: now.c, label: `threshold ${c}`, anchor: "end"}, {x: now.best.t, color: dln.colors.grey, width: 1}],
+        rules: [{y: now.c, label: `threshold ${c}`, anchor: "end",
+                 below: now.edge > now.c && now.edge < 3 * now.c}, {x: now.best.t, color: dln.colors.grey, width: 1}],
         alt: `Singular values over time: five of the signal end between ${dln.plain(dln.number(Math.min(...now.seen)))} and ${
           dln.plain(dln.number(top))}, the noise ends below ${dln.plain(dln.number(now.edge))}; threshold ${dln.plain(c)}.`,
       });

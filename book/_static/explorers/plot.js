@@ -202,7 +202,7 @@ window.dln = window.dln || {};
    *   areas: [{x, y, color, opacity}]                       a filled polygon
    *   lines: [{x, y, color, width, dashed, theory, opacity, label}]    the label stands at the right end;
    *                                                        theory: dashed, dark and on top
-   *   rules: [{x or y, color, dashed, label, anchor}]       a line across the whole plot
+   *   rules: [{x or y, color, dashed, label, anchor, below}]       a line across the whole plot, its label above or below it
    *   points: [{x, y, color, radius, hollow, cross}]
    *   texts: [{x, y, text, anchor, color, dx, dy, halo, bright, rotate}]     bright: white on a dark edge, for dark cells
    *   right: the least room at the right, so that plots above each other line up
@@ -275,7 +275,7 @@ window.dln = window.dln || {};
           const end = rule.anchor === "end";
           outside.append(svgText(rule.label, rule.x !== undefined
             ? {x: at + (end ? -5 : 5), y: area.top + 11, "text-anchor": end ? "end" : "start", class: "dln-halo"}
-            : {x: end ? area.right - 4 : area.left + 6, y: at - 5 < area.top + 10 ? at + 14 : at - 5,
+            : {x: end ? area.right - 4 : area.left + 6, y: rule.below || at - 5 < area.top + 10 ? at + 14 : at - 5,
                "text-anchor": end ? "end" : "start", class: "dln-halo"}));
         }
       });
