@@ -47,8 +47,9 @@ test: $(STAMP)
 
 # Built once here, not once a worker.
 browser-test: $(BROWSER)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make: no chromium was found, which opens the pages; install it (on Debian: apt install chromium)"; exit 1; }
 	$(BIN)/dln build --committed
-	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2
+	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist loadgroup
 
 bench: $(BENCH)
 	mkdir -p _build

@@ -69,7 +69,7 @@ def find_chromium() -> str:
     UsageError
         None is installed.
     """
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     if path is None:
         raise UsageError("no chromium was found, which prints the pages; install it (on Debian: apt install chromium)")
     return path
