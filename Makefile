@@ -5,13 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH := .venv/.installed-bench
+BROWSER := .venv/.installed-browser
 
 # One BLAS thread: more change the last digits, and the work is already parallel over notebooks and tests.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export DLN_CACHE := off
 
-.PHONY: env book html test bench clean
+.PHONY: env book html pdf test browser-test bench clean
 
 env: $(STAMP)
 
@@ -27,6 +28,10 @@ $(BENCH): $(STAMP)
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test,bench]"
 	@touch $@
 
+$(BROWSER): $(STAMP)
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test,pdf,browser]"
+	@touch $@
+
 book: $(STAMP)
 	$(BIN)/dln run
 	$(BIN)/dln build
@@ -34,8 +39,17 @@ book: $(STAMP)
 html: $(STAMP)
 	$(BIN)/dln build --committed
 
+pdf: $(BROWSER)
+	$(BIN)/dln pdf
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+# Built once here, not once a worker.
+browser-test: $(BROWSER)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make: no chromium was found, which opens the pages; install it (on Debian: apt install chromium)"; exit 1; }
+	$(BIN)/dln build --committed
+	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist loadgroup
 
 bench: $(BENCH)
 	mkdir -p _build

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from . import __version__, datasets, ledger, runner
+from . import __version__, datasets, ledger, printing, runner
 from ._validation import free_memory
 
 
@@ -106,6 +106,27 @@ def build(profile, committed, lenient) -> None:
     click.echo(f"open {page}")
 
 
+@main.command()
+@click.option("--profile", help="Whose executed notebooks to show. [default: the committed outputs]")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file for the PDF.")
+def pdf(profile, output) -> None:
+    """Build the site and print it to one PDF, _build/deep-linear-networks.pdf."""
+    root = _root()
+    _need("book", "jupyter_book")
+    _need("pdf", "playwright", "pypdf")
+    if profile and profile not in runner.profiles(root):
+        raise runner.UsageError(f"no profile {profile!r}: choose from {', '.join(runner.profiles(root))}")
+    printing.find_chromium()                               # say at once what is missing
+    name = "deep-linear-networks" + (f"-{profile}" if profile else "")
+    output = output or root / "_build" / f"{name}.pdf"
+    try:
+        page = runner.build(root, profile=profile or "default", committed=profile is None)
+        count = printing.print_book(page.parent, root / "_toc.yml", output, echo=click.echo, **printing.named(root))
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"open {output} ({count} pages, {output.stat().st_size / 2**20:.0f} MiB)")
+
+
 @main.command("ledger")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--executed", is_flag=True, help="Read the last run instead of the committed notebooks.")
@@ -171,7 +192,8 @@ def doctor() -> None:
     memory = f"{free_memory() / 2**30:.1f} GiB of memory free, " if free_memory() < float("inf") else ""
     click.echo(f"{memory}{shutil.disk_usage('.').free / 2**30:.0f} GiB of disk")
     extras = {"book": ("jupyter_book", "papermill", "ipykernel"), "test": ("pytest", "nbval", "xdist"),
-              "cluster": ("distributed",), "bench": ("pytest_benchmark",)}
+              "cluster": ("distributed",), "bench": ("pytest_benchmark",), "pdf": ("playwright", "pypdf"),
+              "browser": ("playwright", "axe_playwright_python")}
     for extra, modules in extras.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         click.echo(f"extra [{extra}]: " + (f"lacks {', '.join(missing)}: pip install -c constraints.txt -e '.[{extra}]'"

@@ -173,7 +173,7 @@ def test_records_hold_the_code_of_their_notebooks(path):
 def test_the_package_imports_only_earlier_modules():
     """The order of the design: each file can be read with only those before it in mind."""
     order = ["_validation", "claims", "plotting", "sweep", "fitting", "datasets", "linear_networks", "saddles", "spectra",
-             "mixed", "parameterizations", "dmft", "scaling_laws", "runner", "ledger", "cli"]
+             "mixed", "parameterizations", "dmft", "scaling_laws", "runner", "ledger", "printing", "cli"]
     for path in (BOOK / "dlnutils").glob("*.py"):
         if path.stem in ("__init__", "__main__"):
             continue

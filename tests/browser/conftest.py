@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -52,3 +53,19 @@ def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     yield context.new_page()
     context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Keep a picture of the page that a test failed on, and what the test said, in _build/browser."""
+    report = yield
+    if report.when == "call" and report.failed:
+        folder = BOOK / "_build" / "browser"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^\w.-]+", "-", item.nodeid.split("::", 1)[1]).strip("-")
+        for value in item.funcargs.values():
+            shown = getattr(value, "page", value)          # a page, or an object that has one
+            if hasattr(shown, "screenshot") and hasattr(shown, "url"):
+                (folder / f"{name}.txt").write_text(f"{shown.url}\n\n{report.longreprtext}\n", encoding="utf-8")
+                shown.screenshot(path=folder / f"{name}.png")
+    return report

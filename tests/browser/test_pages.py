@@ -1,0 +1,147 @@
+"""Every page of the book as a reader's browser sees it: light and dark, at a desk and on a phone.
+
+A page is opened once and then looked at in turn, so the tests of one page stay together on one worker.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+BOOK = Path(__file__).resolve().parent.parent.parent
+PAGES = [*re.findall(r"(?:root|file): *(\S+)", (BOOK / "_toc.yml").read_text(encoding="utf-8")), "search"]
+SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+#: Contrast below which small text is hard to read (WCAG 2, level AA).
+CONTRAST = 4.5
+
+
+@dataclass
+class Opened:
+    """A page in the browser, and what happened while it was loaded."""
+
+    name: str
+    page: object
+    complaints: list = field(default_factory=list)
+    outside: list = field(default_factory=list)
+
+    def show(self, mode, size):
+        """Turn to light or dark at a desk's or a phone's size."""
+        self.page.set_viewport_size(SIZES[size])
+        self.page.evaluate("mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PAGES])
+def opened(request, browser, address):
+    context = browser.new_context(viewport=SIZES["desk"], color_scheme="light", reduced_motion="reduce")
+    page = context.new_page()
+    out = Opened(request.param, page)
+
+    def answered(response):
+        if response.status >= 400:
+            out.complaints.append(f"{response.status} {response.url}")
+
+    page.on("console", lambda message: message.type == "error" and out.complaints.append(message.text))
+    page.on("pageerror", lambda error: out.complaints.append(str(error)))
+    page.on("requestfailed", lambda request: out.complaints.append(f"failed: {request.url}"))
+    page.on("response", answered)
+    page.on("request", lambda request: urlparse(request.url).scheme in ("http", "https", "ws", "wss")
+            and not request.url.startswith(address) and out.outside.append(request.url))
+    page.goto(f"{address}/{request.param}.html", wait_until="load")
+    # Pictures far down the page are loaded too, and colours change at once.
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important }")
+    page.evaluate("""async () => {
+      if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+      for (const image of document.images) { image.loading = "eager"; await image.decode().catch(() => {}); }
+    }""")
+    yield out
+    context.close()
+
+
+def test_it_loads_without_an_error(opened):
+    assert not opened.complaints
+
+
+def test_nothing_comes_from_outside(opened):
+    assert not opened.outside
+
+
+def test_mathematics_is_typeset(opened):
+    raw, errors = opened.page.evaluate("""() => [
+      [...document.querySelectorAll(".math")].filter(math => !math.querySelector("mjx-container")).length,
+      [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map(e => e.dataset.mjxError || e.textContent)]""")
+    assert raw == 0 and not errors
+
+
+def test_every_picture_is_there(opened):
+    missing = opened.page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
+    assert not missing
+
+
+def test_it_fits_a_phone(opened):
+    opened.show("light", "phone")
+    wide = opened.page.evaluate("""() => document.documentElement.scrollWidth <= innerWidth ? [] :
+      [document.documentElement.scrollWidth, ...[...document.querySelectorAll("body *")]
+        .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
+        .slice(-5).map(element => element.outerHTML.slice(0, 200))]""")
+    assert not wide
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_and_captions_are_legible(opened, mode):
+    """Every text on the page's own ground, by the contrast formula of WCAG 2; formulas and code included."""
+    opened.show(mode, "desk")
+    pale = opened.page.evaluate(LOW_CONTRAST, CONTRAST)
+    assert not pale
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_axe_finds_nothing_serious(opened, mode, size):
+    sync_playwright = pytest.importorskip("axe_playwright_python.sync_playwright",
+                                          reason="axe-playwright-python is missing: make browser-test installs it")
+    opened.show(mode, size)
+    # Formulas are one picture each to a screen reader: their inner boxes are no text.
+    found = sync_playwright.Axe().run(opened.page, context={"exclude": [["mjx-container"]]},
+                                      options={"resultTypes": ["violations"]}).response["violations"]
+    serious = [f"{violation['id']} ({violation['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+               for violation in found if violation["impact"] in ("serious", "critical")
+               for node in violation["nodes"][:5]]
+    assert not serious, "\n".join(serious)
+
+
+#: Texts whose colour is too close to the colour behind them. Text over a picture or a gradient is not judged.
+LOW_CONTRAST = """limit => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true}), known = {};
+  const colour = name => known[name] ??= (canvas.clearRect(0, 0, 1, 1), canvas.fillStyle = name,
+    canvas.fillRect(0, 0, 1, 1), [...canvas.getImageData(0, 0, 1, 1).data].map(value => value / 255));
+  const over = (top, ground) => [0, 1, 2].map(i => top[i] * top[3] + ground[i] * (1 - top[3])).concat(1);
+  const ground = element => {
+    if (!element) return [1, 1, 1, 1];
+    const style = getComputedStyle(element), own = colour(style.backgroundColor);
+    if (style.backgroundImage !== "none") return null;
+    if (own[3] === 1) return own;
+    const below = ground(element.parentElement);
+    return below && over(own, below);
+  };
+  const light = rgb => rgb.slice(0, 3).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const pale = new Set(), seen = new Set();
+  const walker = document.createTreeWalker(document.querySelector("article, main") || document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || seen.has(element)) continue;
+    seen.add(element);
+    if (element.closest("svg, canvas, script, style, noscript, [disabled], .headerlink, mjx-assistive-mml")) continue;
+    if (!element.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const behind = ground(element);
+    if (!behind) continue;
+    const [a, b] = [light(over(colour(getComputedStyle(element).color), behind)), light(behind)].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < limit)
+      pale.add(`${contrast.toFixed(2)} ${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`);
+  }
+  return [...pale].slice(0, 10);
+}"""

@@ -1,0 +1,197 @@
+"""The book as one PDF: what is joined and how, and what the command says when something is missing."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from click.testing import CliRunner
+from toy_book import make_project, toy_cells
+
+from dlnutils import cli, printing, runner
+
+BOOK = Path(__file__).resolve().parent.parent
+TOC = """\
+format: jb-book
+root: book/index
+parts:
+  - caption: Chapters
+    chapters:
+      - file: notebooks/one/index
+        sections:
+          - file: notebooks/one/first
+  - caption: Teach
+    chapters:
+      - file: book/explorers/modes
+      - file: book/course/slides-one
+"""
+PAGES = {
+    "book/index": '<h1>Toys<a class="headerlink" href="#toys">#</a></h1><p>See <a href="../notebooks/one/first.html#why">'
+                  'why</a> and <a href="course/slides-one.html">slides</a> and <a href="https://a.example/">that</a>.</p>',
+    "notebooks/one/index": '<h1>One</h1><img alt="" src="../../_images/dot.svg" loading="lazy">',
+    "notebooks/one/first": '<section id="top"><h1>First</h1><button>Try</button><pre>x = "&lt;b&gt;"</pre>'
+                           '<h2 id="why">Why</h2><details><summary>Solution</summary>42</details>'
+                           '<a href="#why">up</a><a href="../../book/index.html">home</a></section>',
+    "book/explorers/modes": '<h1>Modes</h1><div class="dln-explorer"><noscript>needs a script</noscript></div>',
+}
+DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4" cx="4" cy="4"/></svg>'
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A built site in little, with the _toc.yml beside it."""
+    for name, body in PAGES.items():
+        page = tmp_path / "html" / f"{name}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        up = "../" * name.count("/")
+        page.write_text(f'<html><head><link rel="stylesheet" href="{up}_static/a.css?v=1"></head><body><nav>Menu</nav>'
+                        f'<article class="bd-article">{body}</article></body></html>', encoding="utf-8")
+    (tmp_path / "html" / "_static").mkdir()
+    shutil.copy(BOOK / "book" / "_static" / "print.css", tmp_path / "html" / "_static" / "a.css")
+    (tmp_path / "html" / "_images").mkdir()
+    (tmp_path / "html" / "_images" / "dot.svg").write_text(DOT, encoding="utf-8")
+    (tmp_path / "_toc.yml").write_text(TOC, encoding="utf-8")
+    return tmp_path / "html"
+
+
+def joined(site):
+    text = printing.join(site, printing.contents(site.parent / "_toc.yml"), title="Toy book")
+    return BeautifulSoup(text, "html.parser")
+
+
+def test_pages_come_in_the_order_of_the_contents_without_slides(site):
+    entries = printing.contents(site.parent / "_toc.yml")
+    assert [(entry.depth, entry.page) for entry in entries] == [
+        (1, "book/index"), (0, None), (1, "notebooks/one/index"), (2, "notebooks/one/first"), (0, None),
+        (1, "book/explorers/modes")]
+
+
+def test_links_between_pages_stay_inside_and_lead_somewhere(site):
+    soup = joined(site)
+    links = {link.text: link["href"] for link in soup.select("article a[href]")}
+    assert links == {"why": "#notebooks-one-first--why", "up": "#notebooks-one-first--why", "home": "#book-index",
+                     "that": "https://a.example/"}
+    for link in soup.select('a[href^="#"]'):
+        assert soup.find(id=link["href"][1:])
+    ids = [element["id"] for element in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+
+
+def test_headings_follow_the_depth_of_their_page(site):
+    headings = [(heading.name, heading.text) for heading in joined(site).select("article :is(h1, h2, h3, h4)")]
+    assert headings == [("h2", "Overview"), ("h1", "Chapters"), ("h2", "One"), ("h3", "First"), ("h4", "Why"),
+                        ("h1", "Teach"), ("h2", "Modes")]
+
+
+def test_what_needs_a_screen_goes_and_what_was_folded_opens(site):
+    soup = joined(site)
+    assert not soup.select("button, nav, noscript, .headerlink") and "Menu" not in soup.text
+    assert soup.find("details").has_attr("open") and not soup.find("img").has_attr("loading")
+    assert printing.ON_SCREEN_ONLY in soup.text
+    assert str(soup.find("pre")) == '<pre>x = "&lt;b&gt;"</pre>'
+    assert soup.find("img")["src"] == "/_images/dot.svg"
+    assert [sheet["href"] for sheet in soup.find_all("link", rel="stylesheet")] == ["/_static/a.css"]
+
+
+def test_a_page_that_was_not_built_is_named(site):
+    (site / "notebooks" / "one" / "first.html").unlink()
+    with pytest.raises(runner.UsageError, match="first.html is missing: build the whole site"):
+        joined(site)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def pdf(tmp_path, monkeypatch):
+    """Call ``dln pdf`` inside a toy book."""
+    monkeypatch.chdir(make_project(tmp_path / "book", {"saddles/a": toy_cells("saddles/a")}))
+    return lambda *arguments: CliRunner().invoke(cli.main, ["pdf", *arguments], prog_name="dln")
+
+
+def test_a_missing_extra_is_named_with_its_mend(pdf, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pypdf" else found(name))
+    result = pdf()
+    assert result.exit_code == 1 and "pypdf" in result.output and ".[pdf]" in result.output
+
+
+def test_a_missing_browser_is_named(pdf, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda name: True if name in ("playwright", "pypdf") else found(name))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    result = pdf()
+    assert result.exit_code == 2 and "no chromium was found" in result.output and "Traceback" not in result.output
+
+
+def test_an_unknown_profile_is_refused(pdf):
+    pytest.importorskip("playwright", reason="the extra [pdf] is not installed")
+    pytest.importorskip("pypdf", reason="the extra [pdf] is not installed")
+    result = pdf("--profile", "huge")
+    assert result.exit_code == 2 and "default" in result.output
+
+
+# --- the print ----------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def ready(site):
+    """A little site where it can be printed."""
+    pytest.importorskip("playwright", reason="the extra [pdf] is not installed: nothing is printed")
+    pytest.importorskip("pypdf", reason="the extra [pdf] is not installed: nothing is printed")
+    try:
+        printing.find_chromium()
+    except runner.UsageError:
+        pytest.skip("no chromium on this machine: nothing is printed")
+    return site
+
+
+def print_it(site):
+    output = site.parent / "toy.pdf"
+    printing.print_book(site, site.parent / "_toc.yml", output, title="Toy book", author="the toy authors")
+    import pypdf
+    return pypdf.PdfReader(output)
+
+
+def flat(outline, depth=0):
+    """The entries of an outline with their depths."""
+    for item in outline:
+        yield from flat(item, depth + 1) if isinstance(item, list) else [(depth, item)]
+
+
+def test_the_pdf_has_an_outline_and_page_numbers(ready):
+    reader = print_it(ready)
+    outline = list(flat(reader.outline))
+    assert [(depth, item.title) for depth, item in outline if item.title != "Contents"] == [
+        (1, "Overview"), (0, "Chapters"), (1, "One"), (2, "First"), (3, "Why"), (0, "Teach"), (1, "Modes")]
+    contents = " ".join(reader.pages[1].extract_text().split())
+    for _, item in outline:
+        if item.title not in ("Contents", "Why"):
+            assert f"{item.title} {reader.get_destination_page_number(item) + 1}" in contents
+    assert "Toy book" in reader.pages[0].extract_text() and "the toy authors" in reader.pages[0].extract_text()
+
+
+def test_the_links_of_the_pdf_lead_to_the_right_page(ready):
+    reader = print_it(ready)
+    pages = [page.extract_text() for page in reader.pages]
+    overview = next(number for number, text in enumerate(pages) if "See why" in text)
+    first = next(number for number, text in enumerate(pages) if "Solution" in text)
+    links = [note.get_object() for note in reader.pages[overview]["/Annots"]]
+    inside = [link["/Dest"] for link in links if "/Dest" in link]
+    outside = [link["/A"]["/URI"] for link in links if "/A" in link]
+    targets = [reader.get_destination_page_number(reader.named_destinations[name]) for name in inside]
+    assert targets == [first] and outside == ["https://a.example/"]
+
+
+def test_a_missing_picture_stops_the_print(ready):
+    (ready / "_images" / "dot.svg").unlink()
+    with pytest.raises(RuntimeError, match="dot.svg"):
+        print_it(ready)
+    assert not (ready.parent / "toy.pdf").exists()
+
+
+def test_a_link_to_nowhere_stops_the_print(ready):
+    page = ready / "book" / "index.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("first.html#why", "first.html#nowhere"), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="nowhere"):
+        print_it(ready)
