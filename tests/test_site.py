@@ -1,6 +1,8 @@
 """The rendered site: it builds without a warning, everything it links to is there, and nothing comes from outside."""
 
+import gzip
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -102,6 +104,64 @@ def test_the_ledger_lists_every_claim(site):
     squeezed = " ".join(page.split())
     missing = [claim["id"] for claim in ledger.collect(BOOK) if " ".join(claim["statement"].split()) not in squeezed]
     assert not missing
+
+
+def weight(page, soup):
+    """Compressed bytes of a page and all it loads: lazy pictures, and every web font in the format browsers choose."""
+    def loaded(folder, text):
+        for address in re.findall(r"url\(['\"]?([^)'\"]+)", text):
+            path = (folder / unquote(address.split("?")[0].split("#")[0])).resolve()
+            if path.suffix not in (".ttf", ".woff", ".eot") and path.is_file():
+                yield path
+    files = {page}
+    for tag, attribute in [("img", "src"), ("script", "src"), ("link", "href")]:
+        for element in soup.find_all(tag, **{attribute: True}):
+            if tag != "link" or {"stylesheet", "icon", "preload"} & set(element.get("rel", [])):
+                target, _ = local(page, element[attribute])
+                if target and target.is_file():
+                    files.add(target)
+    files |= {found for sheet in files if sheet.suffix == ".css" for found in loaded(sheet.parent, sheet.read_text())}
+    text = {".html", ".css", ".js", ".svg"}
+    return sum(len(gzip.compress(path.read_bytes())) if path.suffix in text else path.stat().st_size for path in files)
+
+
+@pytest.mark.parametrize("name", ["index", "gallery"])
+def test_front_page_and_gallery_are_light_and_load_no_mathematics(site, pages, name):
+    page = site / "book" / f"{name}.html"
+    assert 200e3 < weight(page, pages[page]) < 3e6
+    assert not pages[page].select(".math") and not pages[page].find("script", src=re.compile("mathjax", re.I))
+
+
+def test_the_gallery_shows_every_labelled_figure_once_with_its_claims(site, pages):
+    from dlnutils import ledger
+    page = site / "book" / "gallery.html"
+    claims = ledger.collect(BOOK)
+    expected, shown = {}, {}
+    for section in runner.sections(BOOK):
+        for cell in runner.read_notebook(runner.notebook_path(BOOK, section))["cells"]:
+            label = cell["metadata"].get("dln", {})
+            if "figure" in label:
+                mine = [claim["passed"] for claim in claims if (claim["paper"], claim["figure"]) ==
+                        (label["paper"], label["figure"])]
+                key = f"{section}.html#{cell['metadata']['mystnb']['figure']['name']}"
+                expected[key] = f"{mine.count(True)} of {len(mine)} claim"
+    for item in pages[page].select("li.dln-item"):
+        key = item.select_one(".dln-picture a")["href"].partition("/notebooks/")[2]
+        assert key not in shown
+        shown[key] = item.select_one(".dln-state").get_text()
+        picture = item.find("img")
+        assert (page.parent / picture["src"]).resolve().stat().st_size < 40_000 and int(picture["width"]) <= 480
+    assert shown.keys() == expected.keys()
+    assert not {key: (shown[key], expected[key]) for key in shown if expected[key] not in shown[key]}
+
+
+def test_the_provenance_page_has_a_row_for_every_run(site, pages):
+    soup = pages[site / "book" / "provenance.html"]
+    commands = [code.get_text() for code in soup.select("table.dln-provenance td code")]
+    records = [path.relative_to(BOOK / "records").with_suffix("").as_posix().partition("/") for path in
+               (BOOK / "records").rglob("*.ipynb")]
+    assert sorted(commands) == sorted([f"dln run {section}" for section in runner.sections(BOOK)] + [
+        f"dln run {section} --profile {profile}" for profile, _, section in records])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: mathematics is not checked in a browser")

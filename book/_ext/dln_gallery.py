@@ -25,7 +25,7 @@ from dlnutils.runner import package_hash
 
 from dln_book import PAPERS, Ledger, duration, figure_cells, link_to_page, read, sentence, table
 
-THUMBNAIL_WIDTH = 480                                # pixels; a card is about 280 wide, so it stays sharp on fine screens
+THUMBNAIL_WIDTH = 480              # pixels; a card is about 280 wide, so that the picture stays sharp on fine screens
 
 
 # --- what a card says ---------------------------------------------------------------------------------------------
@@ -60,8 +60,9 @@ def cards_of(notebooks: dict[str, dict]) -> list[Card]:
         for name, cell in figure_cells(notebook):
             label, look = cell["metadata"].get("dln"), cell["metadata"]["mystnb"]
             if label:
-                found.append(Card(section, name, label["paper"], label["figure"], (1, 1), look["figure"].get("caption", ""),
-                                  look.get("image", {}).get("alt", name), runner.picture_of(notebook, name)))
+                caption, alt = look["figure"].get("caption", ""), look.get("image", {}).get("alt", name)
+                found.append(Card(section, name, label["paper"], label["figure"], (1, 1), caption, alt,
+                                  runner.picture_of(notebook, name)))
     total, seen = Counter((card.paper, card.figure) for card in found), Counter()
     for index, card in enumerate(found):
         seen[card.paper, card.figure] += 1
@@ -105,8 +106,8 @@ def one_line(caption: str) -> str:
     text = re.sub(r", (light to dark|theory dashed)[^,;.]*", "", text)
     sentences = [re.sub(r"^Left: ", "", part) for part in re.split(r"(?<=[.?!])\s+", text)]
     line = shorter(sentences[0])
-    if len(line) < 18 and len(sentences) > 1 and len(shorter(sentences[1])) > 10:
-        line += (". " if line[-1:] != "?" else " ") + shorter(sentences[1])                          # 'The data.' alone says too little
+    if len(line) < 18 and len(sentences) > 1 and len(shorter(sentences[1])) > 10:        # 'The data.' says too little
+        line += (". " if line[-1:] != "?" else " ") + shorter(sentences[1])
     for number, formula in enumerate(formulas):
         line = line.replace(chr(0xE000 + number), formula)
     return line
@@ -164,7 +165,8 @@ def make_thumbnail(env, card: Card) -> thumbnail:
             white = Image.new("RGBA", picture.size, "white")
             white.alpha_composite(picture)
             width = min(THUMBNAIL_WIDTH, white.width)
-            small = white.convert("RGB").resize((width, round(white.height * width / white.width)), Image.Resampling.LANCZOS)
+            height = round(white.height * width / white.width)
+            small = white.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
         for old in folder.glob(f"thumb-{card.name}-??????????.webp"):
             old.unlink()
         small.save(path, "WEBP", quality=85, method=6)
@@ -177,7 +179,8 @@ def make_thumbnail(env, card: Card) -> thumbnail:
 
 def book_notebooks(env) -> dict[str, dict]:
     """Every section's notebook; one that is missing or empty has no cells."""
-    return {section: read(env, section) or {"cells": [], "metadata": {}} for section in ledger.sections(Path(env.srcdir))}
+    return {section: read(env, section) or {"cells": [], "metadata": {}}
+            for section in ledger.sections(Path(env.srcdir))}
 
 
 def claims_by_figure(notebooks) -> dict[tuple, list]:
@@ -192,12 +195,11 @@ def claims_by_figure(notebooks) -> dict[tuple, list]:
 class Gallery(SphinxDirective):
     """``dln-gallery:: [paper]``: every labelled figure as a card, all papers or one.
 
-    ``:figures:`` chooses by name, in that order; ``:short:`` shows pictures and labels only; ``:without-beyond:`` leaves
-    out what goes beyond the papers.
+    ``:figures:`` chooses by name, in that order; ``:short:`` shows pictures and labels only.
     """
 
     optional_arguments = 1
-    option_spec = {"figures": directives.unchanged_required, "short": directives.flag, "without-beyond": directives.flag}
+    option_spec = {"figures": directives.unchanged_required, "short": directives.flag}
 
     def run(self):
         notebooks = book_notebooks(self.env)
@@ -234,16 +236,15 @@ class Gallery(SphinxDirective):
         for paper in papers:
             beyond = sum(card.beyond for card in cards if card.paper == paper)
             pictures = sum(card.paper == paper for card in cards) - beyond
-            text = f"{pictures} of the paper" * bool(pictures) + ", " * bool(pictures and beyond) + f"{beyond} beyond" * bool(beyond)
-            links += nodes.list_item("", sentence(nodes.reference(
-                "", PAPERS[paper], internal=True, refuri="#" + nodes.make_id(f"gallery-{paper}")), f" {text}"))
+            link = nodes.reference("", PAPERS[paper], internal=True, refuri="#" + nodes.make_id(f"gallery-{paper}"))
+            links += nodes.list_item("", sentence(link, f" {pictures} of the paper, {beyond} beyond"))
         return links
 
     def groups(self, cards) -> list[nodes.Node]:
         """The paper's own figures, then what goes beyond them."""
         own, beyond = [card for card in cards if not card.beyond], [card for card in cards if card.beyond]
         out = [self.list_of(own)] if own else []
-        if beyond and "without-beyond" not in self.options:
+        if beyond:
             if not self.short:
                 out.append(nodes.rubric("", "Beyond the paper", **{"heading-level": 3}))
             out.append(self.list_of(beyond, "dln-beyond"))
@@ -270,11 +271,12 @@ class Gallery(SphinxDirective):
             claims = nodes.reference("", words, classes=["dln-state", css], internal=True,
                                      refuri=self.address("book/ledger", f"ledger-{card.paper} {card.figure}"))
         return out + [sentence(*plain(one_line(card.caption)), classes=["dln-line"]),
-                      sentence(link_to_page(card.section), classes=["dln-section"]), sentence(claims, classes=["dln-claims-of"])]
+                      sentence(link_to_page(card.section), classes=["dln-section"]),
+                      sentence(claims, classes=["dln-claims-of"])]
 
 
 class Tally(SphinxRole):
-    """``tally``: a number of the book, such as ``holds saxe2013``, ``figures all``, ``papers all`` or ``run-time all``."""
+    """``tally``: a number of the book, such as ``holds saxe2013``, ``figures all`` or ``run-time all``."""
 
     def run(self):
         what, _, which = self.text.partition(" ")
@@ -287,8 +289,9 @@ class Tally(SphinxRole):
                    "figures": len({card.figure for card in cards if not card.beyond}), "pictures": len(cards),
                    "notebooks": len(notebooks), "run-time": duration(seconds)}
         if what not in numbers or which not in ("all", *PAPERS):
-            message = self.inliner.reporter.error(f"tally: cannot count {self.text!r}; say one of {', '.join(numbers)} and "
-                                                  f"one of all, {', '.join(PAPERS)}", line=self.lineno)
+            message = self.inliner.reporter.error(
+                f"tally: cannot count {self.text!r}; say one of {', '.join(numbers)} and one of all, {', '.join(PAPERS)}",
+                line=self.lineno)
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
         return [nodes.Text(str(numbers[what]))], []
 
@@ -296,7 +299,7 @@ class Tally(SphinxRole):
 # --- provenance ---------------------------------------------------------------------------------------------------
 
 def seed_of(notebook: dict) -> str:
-    """The seed of a run: of its parameters, else of the notebook's cell; notebooks without one draw nothing that varies."""
+    """The seed of a run, else of the notebook's parameters cell; a dash where there is none."""
     parameters = default_parameters(notebook) | ledger.run_metadata(notebook).get("parameters", {})
     return str(parameters.get("seed", "–"))
 
@@ -307,7 +310,7 @@ def facts_of(notebook: dict) -> dict[str, str]:
     if not run:
         return {}
     names = {"python": "Python", "numpy": "NumPy", "scipy": "SciPy", "matplotlib": "Matplotlib"}
-    package = "as now" if run.get("package_hash") == package_hash() else "changed since"
+    package = "as now" if run.get("package_hash") == package_hash() else "changed since the run"
     return {"Profile": run.get("profile", "–"), "Date": run.get("date", "–"), "Processor": run.get("processor", "–"),
             **{name: run.get("versions", {}).get(key, "–") for key, name in names.items()},
             "Package": package, "Seed": seed_of(notebook)}
@@ -326,8 +329,8 @@ def root_file(env, name: str) -> Path:
 class Provenance(SphinxDirective):
     """``dln-provenance:: runs | records | pins | cite``: where the numbers come from.
 
-    ``runs`` and ``records`` say once what is the same for all notebooks and tabulate the rest; ``pins`` lists the pinned
-    versions of the packages named in the content; ``cite`` makes BibTeX of ``CITATION.cff``.
+    ``runs`` and ``records`` say once what is the same for all notebooks and tabulate the rest; ``pins`` lists the
+    pinned versions of the packages named in the content; ``cite`` makes BibTeX of ``CITATION.cff``.
     """
 
     required_arguments = 1
@@ -365,8 +368,10 @@ class Provenance(SphinxDirective):
         if shared:
             same = nodes.bullet_list(classes=["dln-shared"])
             same += [nodes.list_item("", sentence(nodes.strong("", name), f" {run[0][name]}")) for name in shared]
-            how_many = f"All {len(run)} {what}" if len(run) == len(found) else f"All {len(run)} of {len(found)} {what} that ran"
-            out = [sentence(f"{how_many} share", classes=["dln-where"]), same]
+            words = f"The same for all {len(run)} {what}:"
+            if len(run) < len(found):
+                words = f"{len(run)} of {len(found)} {what} ran; shared:"
+            out = [sentence(words, classes=["dln-where"]), same]
         own = [name for name in columns if name not in shared]
         rows = [(page, *(facts[key].get(name, "not run yet") for name in own),
                  (duration(ledger.run_metadata(notebook).get("run_time") if notebook else None), "dln-number"),
@@ -384,16 +389,17 @@ class Provenance(SphinxDirective):
     def cite(self):
         import yaml
         cff = yaml.safe_load(root_file(self.env, "CITATION.cff").read_text(encoding="utf-8"))
-        entries = bibtex(cff)
-        return [nodes.literal_block(entry, entry, language="bibtex") for entry in ("\n\n".join(entries[:1]), "\n\n".join(entries[1:]))]
+        own, *papers = bibtex(cff)
+        return [nodes.literal_block(entry, entry, language="bibtex") for entry in (own, "\n\n".join(papers))]
 
 
 def bibtex(cff: dict) -> list[str]:
     """BibTeX of a parsed ``CITATION.cff``: the work itself, then its references."""
+    def name_of(person):
+        return f"{{{person['name']}}}" if "name" in person else f"{person['family-names']}, {person['given-names']}"
+
     def entry(kind, key, item, **fields):
-        authors = " and ".join(f"{{{person['name']}}}" if "name" in person else f"{person['family-names']}, {person['given-names']}"
-                               for person in item["authors"])
-        fields = {"title": f"{{{item['title']}}}", "author": authors} | fields
+        fields = {"title": f"{{{item['title']}}}", "author": " and ".join(map(name_of, item["authors"]))} | fields
         return f"@{kind}{{{key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items()) + "}"
 
     out = [entry("software", "dlnutils", cff, year=str(cff["date-released"])[:4], version=cff["version"])]
