@@ -169,6 +169,7 @@ def test_labels_order_and_lines_of_the_cards(toy):
     assert [item.select_one(".dln-label").get_text() for item in items] == ["Figure 2, 1 of 2", "Figure 2, 2 of 2",
                                                                             "Figure 3 left", "Beyond the paper"]
     assert items[0].select_one(".dln-line").get_text().replace("\u00a0", " ") == "Caption of fig-a, λ1 against t"
+    assert items[3].find_parent("section").find(["h2", "h3"]).get_text().startswith("Beyond the paper")
     assert items[0].select_one(".dln-section").get_text() == "One"
 
 

@@ -225,8 +225,8 @@ class Gallery(SphinxDirective):
             out.append(part)
         return out
 
-    def titled(self, title: str, paper: str) -> nodes.section:
-        part = nodes.section("", nodes.title(title, title), ids=[nodes.make_id(f"gallery-{paper}")])
+    def titled(self, title: str, key: str) -> nodes.section:
+        part = nodes.section("", nodes.title(title, title), ids=[nodes.make_id(f"gallery-{key}")])
         self.state.document.note_explicit_target(part)
         return part
 
@@ -244,10 +244,12 @@ class Gallery(SphinxDirective):
         """The paper's own figures, then what goes beyond them."""
         own, beyond = [card for card in cards if not card.beyond], [card for card in cards if card.beyond]
         out = [self.list_of(own)] if own else []
-        if beyond:
-            if not self.short:
-                out.append(nodes.rubric("", "Beyond the paper", **{"heading-level": 3}))
-            out.append(self.list_of(beyond, "dln-beyond"))
+        if beyond and self.short:
+            out.append(self.list_of(beyond))
+        elif beyond:
+            part = self.titled("Beyond the paper", f"{beyond[0].paper}-beyond")
+            part += self.list_of(beyond, "dln-beyond")
+            out.append(part)
         return out
 
     def list_of(self, cards, *classes) -> nodes.bullet_list:
