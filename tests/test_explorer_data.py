@@ -29,7 +29,7 @@ def losses(table, kind):
 
 def solve(table, entry):
     """The solver's answer for an entry, without the shortcuts of the notebook."""
-    scaling, gamma, n_hidden, data, width = (table[axis][i] for axis, i in zip(table["axes"], entry))
+    scaling, gamma, n_hidden, data, width = (table[axis][i] for axis, i in zip(table["axes"][:-1], entry))
     # Infinite width in NTK: so wide that richness times width is all that is left.
     width = {"µP": np.inf, "NTK": 1e12}[scaling] if width == "infinite" else width
     return dmft.solve_dmft(
