@@ -37,6 +37,7 @@ chapters:
 - file: notebooks/saddles/phase-portrait
 - file: book/exercises
 - file: book/slides
+- file: book/ledger
 """
 SLIDES = """\
 # Slides
@@ -54,7 +55,8 @@ exercises: [ex-saddles-sigmoid]
 def small_book(tmp_path_factory):
     """The folder of a book of one real notebook, built with warnings as errors."""
     root = tmp_path_factory.mktemp("small")
-    pages = {"_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": "# Toy\n", "book/slides.md": SLIDES,
+    pages = {"_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": "# Toy\n",
+             "book/ledger.md": "# Ledger\n", "book/slides.md": SLIDES,
              "book/exercises.md": "# All exercises\n\n```{dln-exercises}\n```\n",
              "notebooks/saddles/index.md": "# Saddles in little\n\nFirst sentence. Second one.\n"}
     for name, text in pages.items():

@@ -236,7 +236,7 @@ class Slides(FromMarkdown):
         missing = [label for label in labels if label not in known]
         if missing:
             raise self.error(f"dln-slides: no exercise {', '.join(missing)} in {self.arguments[0]}")
-        items = [self.exercise_item(known[label], 300) for label in labels]
+        items = [self.exercise_item(known[label], 190) for label in labels]
         self.slide("Now you", [nodes.bullet_list("", *items, classes=["dln-exercises"])], "exercises",
                    hint="Solutions are folded under each exercise on its page.")
 

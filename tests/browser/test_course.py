@@ -111,6 +111,18 @@ def test_buttons_and_nothing_else_can_be_reached_while_presenting(open_page):
     page.wait_for_function("!document.documentElement.classList.contains('dln-presenting')")
 
 
+def test_a_slide_on_a_phone_has_its_caption_below_the_figure(open_page):
+    page = open_page("slides-saddles", 390, 844)
+    page.keyboard.press("p")
+    for _ in range(page.locator(".dln-slide").count() - 1):
+        page.keyboard.press("ArrowRight")
+        below = page.evaluate("""() => { const now = document.querySelector('.dln-now');
+            const [picture, words] = [now.querySelector('figure img'), now.querySelector('figcaption')];
+            return picture ? words.getBoundingClientRect().top - picture.getBoundingClientRect().bottom : 0; }""")
+        assert below >= 0
+        assert page.evaluate("document.querySelector('.dln-now').scrollWidth") <= 390
+
+
 def test_a_finger_turns_the_slides(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
