@@ -242,3 +242,15 @@ def test_bad_argument_is_named(call, message):
 def test_results_must_be_storable():
     with pytest.raises(RuntimeError, match="is not a number, a string or an array"):
         sweep(unfit, POINTS[:1], cache="off")
+
+
+def test_the_package_hash_covers_what_numbers_depend_on_and_not_the_command(tmp_path, monkeypatch):
+    for name in ("sweep", "dmft", "cli", "printing"):
+        (tmp_path / f"{name}.py").write_text("1")
+    monkeypatch.setattr(sweep_module, "__file__", str(tmp_path / "sweep.py"))
+    before = sweep_module.package_hash()
+    (tmp_path / "cli.py").write_text("2")
+    (tmp_path / "printing.py").write_text("2")
+    assert sweep_module.package_hash() == before
+    (tmp_path / "dmft.py").write_text("2")
+    assert sweep_module.package_hash() != before
