@@ -51,7 +51,7 @@ def relative(found, expected):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 def passages():
-    """(u, s, u0, n_weights), from passages that have hardly begun to those that are nearly over; 0 is infinite depth."""
+    """(u, s, u0, n_weights), from passages hardly begun to passages nearly over; 0 is infinite depth."""
     for n in (1, 2, 3, 4, 5, 10, 0):
         for s in (1e-3, 0.25, 1.0, 5.0, 1e3):
             for start in (1e-15, 1e-12, 1e-6, 1e-3, 0.1, 0.4):
@@ -307,5 +307,5 @@ def test_without_scripts_the_page_says_what_one_would_see(browser, address):
 
 def test_plots_say_what_they_show(visit):
     for path in (MODES, MIXED):
-        labels = visit(path).eval_on_selector_all(".dln-plot svg", "all => all.map((s) => s.getAttribute('aria-label'))")
+        labels = visit(path).eval_on_selector_all(".dln-plot svg", "all => all.map(s => s.getAttribute('aria-label'))")
         assert len(labels) >= 2 and all(len(label) > 60 and "NaN" not in label for label in labels), json.dumps(labels)
