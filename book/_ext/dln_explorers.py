@@ -96,8 +96,8 @@ def visit_explorer(self, node):
     name, label = node["name"], escape(node["label"])
     self.body.append(
         f'<div class="dln-explorer" id="dln-explorer-{name}" role="region" tabindex="-1" aria-label="{label}" '
-        f'aria-describedby="dln-explorer-{name}-words">\n<noscript><p>This explorer computes its curves in your browser '
-        "and needs JavaScript. The words below say what it shows, and the notebooks linked on this page hold the same "
+        f'aria-describedby="dln-explorer-{name}-words">\n<noscript><p>This explorer computes its curves in your browser'
+        " and needs JavaScript. The words below say what it shows, and the notebooks linked on this page hold the same "
         "curves as figures.</p></noscript>\n")
 
 

@@ -51,7 +51,7 @@ def relative(found, expected):
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 def passages():
-    """(u, s, u0, n_weights), from passages that have hardly begun to those that are nearly over; 0 is infinite depth."""
+    """(u, s, u0, n_weights), from passages hardly begun to passages nearly over; 0 is infinite depth."""
     for n in (1, 2, 3, 4, 5, 10, 0):
         for s in (1e-3, 0.25, 1.0, 5.0, 1e3):
             for start in (1e-15, 1e-12, 1e-6, 1e-3, 0.1, 0.4):
@@ -95,8 +95,8 @@ def test_strengths_at_infinite_depth_invert_the_time_of_the_package(visit):
 
 
 def test_singular_values_of_the_mixed_regime_agree_with_the_package(visit):
-    grid = [[t / math.hypot(y, c), y, c, s0] for t in (0, 1e-12, 1e-3, 0.3, 1, 3, 30, 1e6) for y in (0, 1e-3, 1, 90, 1e4)
-            for c in (1e-12, 1e-3, 1, 31.3, 1e4, 1e9) for s0 in (0, 1e-6, 5)]
+    grid = [[t / math.hypot(y, c), y, c, s0] for t in (0, 1e-12, 1e-3, 0.3, 1, 3, 30, 1e6)
+            for y in (0, 1e-3, 1, 90, 1e4) for c in (1e-12, 1e-3, 1, 31.3, 1e4, 1e9) for s0 in (0, 1e-6, 5)]
     expected = [mixed.scalar_self_consistent(*a) for a in grid]
     page = visit(MIXED)
     assert relative(page.evaluate("grid => grid.map((a) => dln.mixed.strength(...a))", grid), expected).max() < 1e-9
@@ -130,7 +130,8 @@ LEAST = """([signals, d, c, nu]) => Math.min(...dln.geomspace(1e-3, 30, 800).map
 def test_least_test_error_agrees_with_trained_networks(visit, d, bound):
     """What the page says of its approximations: the start forgotten at the lazy rate, the noise of large d."""
     page, worst = visit(MIXED), 0.0
-    for x, y in [(-2.2, 2.0), (-2.0, 2.4), (-1.9, 2.6), (-2.0, 3.2), (-1.6, 3.2), (-1.2, 2.9), (-0.9, 1.6), (-0.6, 1.5)]:
+    for x, y in [(-2.2, 2.0), (-2.0, 2.4), (-1.9, 2.6), (-2.0, 3.2), (-1.6, 3.2), (-1.2, 2.9), (-0.9, 1.6),
+                 (-0.6, 1.5)]:
         run = mixed.phase_diagram(d, [x], [y], k=5, seed=3, precision="single")
         signals = run.target_values.tolist()
         found = page.evaluate(LEAST, [signals, d, d**(x + y), d**(2 * x + y)])
@@ -257,7 +258,8 @@ def test_the_drawn_best_moment_is_the_least_of_the_drawn_curve(visit):
     page = visit(f"{MIXED}#x=-2.2&y=2.6&d=200")
     points = [[float(v) for v in pair.split(",")] for pair in curves(page)[-1].split()]
     lowest = max(points, key=lambda point: point[1])       # pixels count downwards
-    dot = page.eval_on_selector_all(".dln-plot circle", "all => all.map((c) => [c.cx, c.cy].map((v) => v.baseVal.value))")[-1]
+    dot = page.eval_on_selector_all(".dln-plot circle",
+                                    "all => all.map((c) => [c.cx, c.cy].map((v) => v.baseVal.value))")[-1]
     assert abs(lowest[0] - dot[0]) < 8 and abs(lowest[1] - dot[1]) < 1.5
 
 
@@ -279,7 +281,8 @@ def test_it_fits_a_phone(visit, page, path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     plots = page.locator(".dln-plot svg")
     assert all(plots.nth(i).bounding_box()["width"] <= 366 for i in range(plots.count()))
-    controls, first = page.locator(".dln-controls").bounding_box(), page.locator(".dln-stage .dln-plot").first.bounding_box()
+    controls = page.locator(".dln-controls").bounding_box()
+    first = page.locator(".dln-stage .dln-plot").first.bounding_box()
     assert controls["y"] + controls["height"] <= first["y"]
 
 
@@ -304,5 +307,5 @@ def test_without_scripts_the_page_says_what_one_would_see(browser, address):
 
 def test_plots_say_what_they_show(visit):
     for path in (MODES, MIXED):
-        labels = visit(path).eval_on_selector_all(".dln-plot svg", "all => all.map((s) => s.getAttribute('aria-label'))")
+        labels = visit(path).eval_on_selector_all(".dln-plot svg", "all => all.map(s => s.getAttribute('aria-label'))")
         assert len(labels) >= 2 and all(len(label) > 60 and "NaN" not in label for label in labels), json.dumps(labels)
