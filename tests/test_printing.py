@@ -56,42 +56,53 @@ def site(tmp_path):
 
 
 def joined(site):
-    text = printing.join(site, printing.contents(site.parent / "_toc.yml"), title="Toy book")
-    return BeautifulSoup(text, "html.parser")
+    """The documents that would be printed, without the title page, as one."""
+    parts = printing.join(site, printing.contents(site.parent / "_toc.yml"), title="Toy book")
+    return BeautifulSoup("".join(part.document for part in parts[1:]), "html.parser")
 
 
 def test_pages_come_in_the_order_of_the_contents_without_slides(site):
     entries = printing.contents(site.parent / "_toc.yml")
     assert [(entry.depth, entry.page) for entry in entries] == [
-        (1, "book/index"), (0, None), (1, "notebooks/one/index"), (2, "notebooks/one/first"), (0, None),
+        (0, "book/index"), (0, None), (1, "notebooks/one/index"), (2, "notebooks/one/first"), (0, None),
         (1, "book/explorers/modes")]
 
 
 def test_links_between_pages_stay_inside_and_lead_somewhere(site):
     soup = joined(site)
     links = {link.text: link["href"] for link in soup.select("article a[href]")}
-    assert links == {"why": "#notebooks-one-first--why", "up": "#notebooks-one-first--why", "home": "#book-index",
-                     "that": "https://a.example/"}
-    for link in soup.select('a[href^="#"]'):
-        assert soup.find(id=link["href"][1:])
+    elsewhere = printing.ELSEWHERE
+    assert links.pop("") and links == {"why": elsewhere + "notebooks-one-first--why", "up": "#notebooks-one-first--why",
+                                       "home": elsewhere + "book-index", "that": "https://a.example/"}
+    for link in soup.select("a[href]"):
+        if not link["href"].startswith("https"):
+            assert soup.find(id=link["href"].partition("#")[2])
     ids = [element["id"] for element in soup.find_all(id=True)]
     assert len(ids) == len(set(ids))
 
 
-def test_headings_follow_the_depth_of_their_page(site):
-    headings = [(heading.name, heading.text) for heading in joined(site).select("article :is(h1, h2, h3, h4)")]
-    assert headings == [("h2", "Overview"), ("h1", "Chapters"), ("h2", "One"), ("h3", "First"), ("h4", "Why"),
-                        ("h1", "Teach"), ("h2", "Modes")]
+def test_the_outline_follows_the_depth_of_pages_and_headings(site):
+    parts = printing.join(site, printing.contents(site.parent / "_toc.yml"), title="Toy book")
+    assert [[(depth, words) for depth, _, words in part.outline] for part in parts] == [
+        [(0, "Contents")], [(0, "Overview")], [(0, "Chapters"), (1, "One"), (2, "First"), (3, "Why")],
+        [(0, "Teach"), (1, "Modes")]]
 
 
 def test_what_needs_a_screen_goes_and_what_was_folded_opens(site):
     soup = joined(site)
-    assert not soup.select("button, nav, noscript, .headerlink") and "Menu" not in soup.text
+    assert not soup.select("button, nav:not([hidden]), noscript, .headerlink") and "Menu" not in soup.text
     assert soup.find("details").has_attr("open") and not soup.find("img").has_attr("loading")
     assert printing.ON_SCREEN_ONLY in soup.text
     assert str(soup.find("pre")) == '<pre>x = "&lt;b&gt;"</pre>'
     assert soup.find("img")["src"] == "/_images/dot.svg"
-    assert [sheet["href"] for sheet in soup.find_all("link", rel="stylesheet")] == ["/_static/a.css"]
+    assert {sheet["href"] for sheet in soup.find_all("link", rel="stylesheet")} == {"/_static/a.css"}
+
+
+def test_every_page_has_a_running_title(site):
+    soup = joined(site)
+    for page, words in (("book-index", "Overview"), ("notebooks-one-first", "First")):
+        name = soup.find(id=page)["style"].removeprefix("page: ")
+        assert f'@page {name} {{ @top-right {{ content: "{words}"' in str(soup.find(id=page).find_previous("style"))
 
 
 def test_a_page_that_was_not_built_is_named(site):
@@ -162,8 +173,11 @@ def flat(outline, depth=0):
 def test_the_pdf_has_an_outline_and_page_numbers(ready):
     reader = print_it(ready)
     outline = list(flat(reader.outline))
-    assert [(depth, item.title) for depth, item in outline if item.title != "Contents"] == [
-        (1, "Overview"), (0, "Chapters"), (1, "One"), (2, "First"), (3, "Why"), (0, "Teach"), (1, "Modes")]
+    assert [(depth, item.title) for depth, item in outline] == [
+        (0, "Contents"), (0, "Overview"), (0, "Chapters"), (1, "One"), (2, "First"), (3, "Why"), (0, "Teach"),
+        (1, "Modes")]
+    for _, item in outline:
+        assert item.title in reader.pages[reader.get_destination_page_number(item)].extract_text()
     contents = " ".join(reader.pages[1].extract_text().split())
     for _, item in outline:
         if item.title not in ("Contents", "Why"):
@@ -176,11 +190,21 @@ def test_the_links_of_the_pdf_lead_to_the_right_page(ready):
     pages = [page.extract_text() for page in reader.pages]
     overview = next(number for number, text in enumerate(pages) if "See why" in text)
     first = next(number for number, text in enumerate(pages) if "Solution" in text)
-    links = [note.get_object() for note in reader.pages[overview]["/Annots"]]
-    inside = [link["/Dest"] for link in links if "/Dest" in link]
-    outside = [link["/A"]["/URI"] for link in links if "/A" in link]
-    targets = [reader.get_destination_page_number(reader.named_destinations[name]) for name in inside]
-    assert targets == [first] and outside == ["https://a.example/"]
+
+    def targets(number):
+        found = []
+        for note in reader.pages[number]["/Annots"]:
+            link = note.get_object()
+            if "/A" in link:
+                found.append(link["/A"]["/URI"])
+            else:
+                place = link["/Dest"]
+                place = reader.named_destinations[place]["/Page"] if isinstance(place, str) else place[0]
+                found.append(reader.get_page_number(place.get_object()))
+        return found
+
+    assert targets(overview) == [first, "https://a.example/"]
+    assert targets(first) == [first, overview]
 
 
 def test_a_missing_picture_stops_the_print(ready):
@@ -190,8 +214,20 @@ def test_a_missing_picture_stops_the_print(ready):
     assert not (ready.parent / "toy.pdf").exists()
 
 
-def test_a_link_to_nowhere_stops_the_print(ready):
-    page = ready / "book" / "index.html"
-    page.write_text(page.read_text(encoding="utf-8").replace("first.html#why", "first.html#nowhere"), encoding="utf-8")
-    with pytest.raises(RuntimeError, match="nowhere"):
-        print_it(ready)
+def test_the_sheets_are_numbered_through(ready):
+    """Chapters are printed one by one; the numbers at the foot, drawn by the browser, must go on."""
+    entries = printing.contents(ready.parent / "_toc.yml")
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=printing.find_chromium(), args=["--no-sandbox"])
+        part = printing.join(ready, entries, title="Toy book")[2]
+        feet = [printing._print(browser, ready, part.document, start).pages[0].extract_text().split() for start in (0, 6)]
+        browser.close()
+    assert ("1" in feet[0]) and ("7" in feet[1]) and "7" not in feet[0]
+
+
+def test_a_link_to_nowhere_stops_the_print(site):
+    page = site / "book" / "index.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("first.html#why", "first.html#lost"), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="notebooks-one-first--lost"):
+        joined(site)

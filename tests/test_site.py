@@ -85,12 +85,15 @@ def test_every_picture_has_alt_text(pages):
     assert not poor
 
 
-def test_every_notebook_can_be_downloaded(site, pages):
-    for section in runner.sections(BOOK):
-        page = site / "notebooks" / f"{section}.html"
-        targets = [local(page, link["href"])[0] for link in pages[page].find_all("a", href=True)]
-        notebooks = [target for target in targets if target and target.suffix == ".ipynb"]
-        assert any(target.is_file() and target.stem == page.stem for target in notebooks)
+def test_every_page_can_be_downloaded_and_printed(site, pages):
+    """Notebooks, records and pages of text alike: the source as it is, and the theme's button to print."""
+    for name in re.findall(r"(?:root|file): *(\S+)", (BOOK / "_toc.yml").read_text(encoding="utf-8")):
+        page = site / f"{name}.html"
+        sources = [local(page, link["href"])[0] for link in pages[page].select("a.btn-download-source-button")]
+        written = next(path for path in (BOOK / f"{name}.ipynb", BOOK / f"{name}.md") if path.is_file())
+        assert [source.read_bytes() for source in sources] == [written.read_bytes()], name
+        assert sources[0].name == written.name
+        assert pages[page].select_one("button.btn-download-pdf-button"), name
 
 
 def test_no_repository_buttons_while_there_is_no_public_address(pages):

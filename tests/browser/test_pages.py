@@ -29,7 +29,9 @@ class Opened:
 
     def show(self, mode, size):
         """Turn to light or dark at a desk's or a phone's size."""
-        self.page.set_viewport_size(SIZES[size])
+        if self.page.viewport_size != SIZES[size]:
+            self.page.set_viewport_size(SIZES[size])
+            self.page.wait_for_timeout(700)                # the theme makes scrolling boxes focusable a moment later
         self.page.evaluate("mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode)
 
 
@@ -97,20 +99,42 @@ def test_text_and_captions_are_legible(opened, mode):
     assert not pale
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
 def test_axe_finds_nothing_serious(opened, mode, size):
     sync_playwright = pytest.importorskip("axe_playwright_python.sync_playwright",
                                           reason="axe-playwright-python is missing: make browser-test installs it")
     opened.show(mode, size)
-    # Formulas are one picture each to a screen reader: their inner boxes are no text.
-    found = sync_playwright.Axe().run(opened.page, context={"exclude": [["mjx-container"]]},
-                                      options={"resultTypes": ["violations"]}).response["violations"]
+    # Its own rule of contrast takes a minute on a long page, and the test above has judged every text by the same formula.
+    elements = opened.page.evaluate(SIMPLIFY)
+    options = {"resultTypes": ["violations"], "rules": {"color-contrast": {"enabled": elements < 1000}}}
+    found = sync_playwright.Axe().run(opened.page, context={"exclude": [["mjx-container"]]}, options=options)
     serious = [f"{violation['id']} ({violation['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
-               for violation in found if violation["impact"] in ("serious", "critical")
+               for violation in found.response["violations"] if violation["impact"] in ("serious", "critical")
                for node in violation["nodes"][:5]]
     assert not serious, "\n".join(serious)
 
+
+def test_the_measure_of_contrast_can_fail(page):
+    page.set_content("""<main style="background: #fff"><p style="color: #999">pale</p><p style="color: #555">fine</p>
+      <div style="background: rgb(0 0 0 / 0.5)"><p style="color: #000">on grey</p><p style="color: #444">pale too</p></div>
+      <p style="color: #eee; display: none">hidden</p></main>""")
+    found = page.evaluate(LOW_CONTRAST, CONTRAST)
+    assert [line.split(": ")[1] for line in found] == ["pale", "pale too"]
+
+
+#: Formulas and coloured code become one box each: their thousands of inner elements say nothing to axe. Returns how
+#: many elements are left.
+SIMPLIFY = """() => {
+  for (const formula of document.querySelectorAll("mjx-container")) {
+    const {width, height} = formula.getBoundingClientRect();
+    if (formula.childElementCount)
+      Object.assign(formula.style, {display: "inline-block", width: width + "px", height: height + "px"});
+    formula.replaceChildren();
+  }
+  for (const code of document.querySelectorAll("div.highlight pre")) code.textContent = code.textContent;
+  return document.querySelectorAll("body *").length;
+}"""
 
 #: Texts whose colour is too close to the colour behind them. Text over a picture or a gradient is not judged.
 LOW_CONTRAST = """limit => {
@@ -129,7 +153,7 @@ LOW_CONTRAST = """limit => {
   const light = rgb => rgb.slice(0, 3).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const pale = new Set(), seen = new Set();
-  const walker = document.createTreeWalker(document.querySelector("article, main") || document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || seen.has(element)) continue;
