@@ -58,7 +58,8 @@ def small_book(tmp_path_factory):
     pages = {"_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": "# Toy\n",
              "book/ledger.md": "# Ledger\n", "book/slides.md": SLIDES,
              "book/exercises.md": "# All exercises\n\n```{dln-exercises}\n```\n",
-             "notebooks/saddles/index.md": "# Saddles in little\n\nFirst sentence. Second one.\n"}
+             "notebooks/saddles/index.md": "# Saddles in little\n\n```{note}\nNot the opening.\n\nNor this.\n```\n\n"
+                                           "First sentence. Second one.\n"}
     for name, text in pages.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
@@ -143,7 +144,7 @@ def test_a_deck_is_made_from_the_notebook(small_book):
     slides = parsed(small_book / "_build" / "html" / "book" / "slides.html").select("section.dln-slide")
     titles = [slide.h2.get_text().rstrip("#") for slide in slides]
     assert titles == ["Saddles in little", "The plan", "The phase portrait of one mode", "What was measured", "Now you"]
-    assert "First sentence. Second one." in slides[0].get_text()
+    assert "First sentence. Second one." in slides[0].get_text() and "opening" not in slides[0].get_text()
     assert slides[2].select_one("figure img") and "imbalance" in slides[2].figcaption.get_text()
     assert "Ask what is conserved." in slides[2].select_one(".dln-hint").get_text()
     assert "line a = −b" in slides[3].table.get_text()

@@ -38,6 +38,15 @@ def local(page, address):
     return (page.parent / unquote(address.split("?")[0])).resolve() if address else page, fragment
 
 
+def test_no_markup_is_left_on_a_page(pages):
+    raw = []
+    for path, soup in pages.items():
+        words = [text for text in soup.find_all(string=re.compile(r"\{(dln-[a-z]+|doc|ref|numref|glue:text|run-time|tally)\}"))
+                 if not text.find_parent(["pre", "script", "style"])]
+        raw += [(path.name, str(text)[:60]) for text in words]
+    assert not raw
+
+
 def test_every_section_is_a_page(site):
     for section in runner.sections(BOOK):
         assert (site / "notebooks" / f"{section}.html").is_file()

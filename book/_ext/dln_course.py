@@ -73,8 +73,9 @@ def sentences(text: str, number: int, most: int = 330) -> str:
 
 
 def title_and_opening(text: str) -> tuple[str, str]:
-    """The title of a page and its first paragraph."""
+    """The title of a page and its first paragraph; a chapter's page begins with a figure, which is none."""
     title, _, rest = text.lstrip().partition("\n")
+    rest = re.sub(r"(?ms)^(`{3,}|:{3,})\{.*?^\1\s*$", "", rest)
     return title.lstrip("# ").strip(), rest.strip().split("\n\n")[0]
 
 
@@ -171,7 +172,7 @@ class Slides(FromMarkdown):
         self.env.note_dependency(str(index))
         self.deck, hints, plan = [], dict(chosen["figures"]), []
         title, opening = title_and_opening(index.read_text(encoding="utf-8"))
-        self.slide(title, self.blocks(sentences(opening, 3)), "title")
+        self.slide(title, self.blocks(sentences(opening, 2)), "title")
         for section, notebook in self.notebooks.items():
             figures = headed_figures(notebook)
             shown = [name for name in figures if name in hints]
@@ -204,7 +205,7 @@ class Slides(FromMarkdown):
         """A slide for each figure; the section's opening on a slide of its own when there are several."""
         title, opening = title_and_opening(text_of(self.notebooks[section]["cells"][0]))
         if len(figures) > 1:
-            self.slide(title, self.blocks(sentences(opening, 3)), "opening")
+            self.slide(title, self.blocks(sentences(opening, 2)), "opening")
         for name, heading, caption, hint in figures:
             figure = self.blocks(f"~~~{{dln-figure}} {section} {name}\n{caption}\n~~~")
             if len(figures) > 1:
