@@ -205,7 +205,7 @@ class Slides(FromMarkdown):
         """A slide for each figure; the section's opening on a slide of its own when there are several."""
         title, opening = title_and_opening(text_of(self.notebooks[section]["cells"][0]))
         if len(figures) > 1:
-            self.slide(title, self.blocks(sentences(opening, 2)), "opening")
+            self.slide(title, self.blocks(sentences(opening, 3)), "opening")
         for name, heading, caption, hint in figures:
             figure = self.blocks(f"~~~{{dln-figure}} {section} {name}\n{caption}\n~~~")
             if len(figures) > 1:
