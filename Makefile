@@ -45,11 +45,11 @@ pdf: $(BROWSER)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
-# Built once here, not once a worker.
+# Built once here, not once a worker; worksteal keeps the tests of a page together, so that it is opened once.
 browser-test: $(BROWSER)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make: no chromium was found, which opens the pages; install it (on Debian: apt install chromium)"; exit 1; }
 	$(BIN)/dln build --committed
-	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist loadgroup
+	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist worksteal
 
 bench: $(BENCH)
 	mkdir -p _build

@@ -1,6 +1,6 @@
 """Every page of the book as a reader's browser sees it: light and dark, at a desk and on a phone.
 
-A page is opened once and then looked at in turn, so the tests of one page stay together on one worker.
+A page is opened once and then looked at in turn. With two workers use --dist worksteal, which keeps neighbours together.
 """
 
 import re
@@ -35,7 +35,7 @@ class Opened:
         self.page.evaluate("mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PAGES])
+@pytest.fixture(scope="module", params=PAGES)
 def opened(request, browser, address):
     context = browser.new_context(viewport=SIZES["desk"], color_scheme="light", reduced_motion="reduce")
     page = context.new_page()
