@@ -287,7 +287,7 @@ def strip_downloads(app, error) -> None:
 def load_slides(app, pagename, templatename, context, doctree) -> None:
     """Style and script of the slides, on their pages only."""
     if doctree is not None and any("dln-slide" in part["classes"] for part in doctree.findall(nodes.section)):
-        app.add_css_file("slides.css")
+        app.add_css_file("slides.css", priority=900)       # after print.css: a slide fills a landscape sheet
         app.add_js_file("slides.js", loading_method="defer")
 
 
