@@ -326,7 +326,7 @@ def print_book(site: Path, toc: Path, output: Path, *, title: str, author: str =
 
             sheets, where = [front({})], {}
             for number, part in enumerate(parts[1:], 1):
-                chapter = next((words for depth, _, words in part.outline if depth == 1), part.outline[0][2])
+                chapter = next(words for _, anchor, words in part.outline if not anchor.startswith("part-"))
                 echo(f"printing {number} of {len(parts) - 1}: {chapter}")
                 start = sum(len(reader.pages) for reader in sheets)
                 sheets.append(_print(browser, site, part.document, start))
