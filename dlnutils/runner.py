@@ -557,12 +557,24 @@ def build(root: Path, *, profile: str = "default", committed: bool = False, stri
     source = root if committed else stage(root, profile)
     output = output or (root if profile == "default" else root / "_build" / "sites" / profile)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source),
-               "--path-output", str(output), "-q"]
-    process = subprocess.run(command + (["-W", "-n", "--keep-going"] if strict else []), cwd=source)
+               "--path-output", str(output), "-q"] + (["-W", "-n", "--keep-going"] if strict else [])
+    front, unfinished = output / "_build" / "html" / "index.html", output / "_build" / ".unfinished"
+    # A build that was stopped leaves half an index behind, which the next one would trust, and Sphinx does not notice that
+    # a style, a script or an extension has changed: in both cases everything is made anew.
+    ours = [path for name in ("_static", "_ext") for path in (source / "book" / name).rglob("*") if path.is_file()]
+    if unfinished.exists() or front.exists() and any(path.stat().st_mtime > front.stat().st_mtime for path in ours
+                                                     if "__pycache__" not in path.parts):
+        for left in ("html", ".doctrees"):
+            shutil.rmtree(output / "_build" / left, ignore_errors=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    process = subprocess.run(command, cwd=source)
     if process.returncode:
         raise RuntimeError(f"the site was not built: jupyter-book ended with code {process.returncode}; its messages "
                            "stand above")
-    return output / "_build" / "html" / "index.html"
+    unfinished.unlink()
+    os.utime(front)                                        # an incremental build may leave it as it was
+    return front
 
 
 # --- the numbers behind a figure ----------------------------------------------------------------------------------

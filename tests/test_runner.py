@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -283,3 +284,27 @@ def test_pictures_are_compressed_without_changing_a_pixel():
         assert after.mode == ("RGB" if opaque else "RGBA") and before.convert(after.mode).tobytes() == after.tobytes()
     plt.close(figure)
     assert runner.lighter({"output_type": "stream", "text": "x"}) == {"output_type": "stream", "text": "x"}
+
+
+def test_what_a_stopped_build_left_is_not_built_upon(tmp_path, monkeypatch):
+    html, style = tmp_path / "_build" / "html", tmp_path / "book" / "_static" / "ours.css"
+    style.parent.mkdir(parents=True)
+    style.write_text("a {}")
+    found, ends = [], [0, -9, 0, 0, 0]                     # the second is killed
+
+    def jupyter_book(command, cwd):
+        found.append(sorted(path.name for path in html.glob("*")))
+        (html / f"page{len(found)}").parent.mkdir(parents=True, exist_ok=True)
+        (html / f"page{len(found)}").touch()
+        (html / "index.html").touch()
+        return SimpleNamespace(returncode=ends[len(found) - 1])
+
+    monkeypatch.setattr(runner.subprocess, "run", jupyter_book)
+    runner.build(tmp_path, committed=True)
+    with pytest.raises(RuntimeError, match="-9"):
+        runner.build(tmp_path, committed=True)
+    runner.build(tmp_path, committed=True)                 # anew
+    runner.build(tmp_path, committed=True)                 # upon the last
+    os.utime(style, (time.time() + 60,) * 2)
+    runner.build(tmp_path, committed=True)                 # anew: a style has changed
+    assert found == [[], ["index.html", "page1"], [], ["index.html", "page3"], []]
