@@ -237,7 +237,8 @@ class Gallery(SphinxDirective):
             beyond = sum(card.beyond for card in cards if card.paper == paper)
             pictures = sum(card.paper == paper for card in cards) - beyond
             link = nodes.reference("", PAPERS[paper], internal=True, refuri="#" + nodes.make_id(f"gallery-{paper}"))
-            links += nodes.list_item("", sentence(link, f" {pictures} of the paper, {beyond} beyond"))
+            counted = f" {pictures} of the chapter" if paper == "synthesis" else f" {pictures} of the paper"
+            links += nodes.list_item("", sentence(link, counted + f", {beyond} beyond" * bool(beyond)))
         return links
 
     def groups(self, cards) -> list[nodes.Node]:
