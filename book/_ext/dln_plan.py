@@ -143,7 +143,7 @@ class Plan(SphinxDirective):
                                                 location=self.get_location())
             return []
         rate, d = gradient_rate(measured(record))
-        return [table(("", *(job.title for job in jobs)), rows_of(jobs, numbers["busy"]), (22, 26, 26, 26), ["dln-plan"]),
+        return [table(("", *(job.title for job in jobs)), rows_of(jobs, numbers["busy"]), (28, 24, 24, 24), ["dln-plan"]),
                 sentence(f"Rates measured on {record['date']} on one core of this processor: {record['processor']}. Gradient "
                          f"step: {two(rate / 1e9)} billion operations a second, at d = {d} with 64-bit numbers. Solver: "
                          f"{two(jobs[1].operations / jobs[1].seconds / 1e9)} at T = 200 and "
