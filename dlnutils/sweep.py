@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import logging
 import os
 import platform
 import textwrap
@@ -152,16 +153,65 @@ def _in_processes(tasks, jobs):
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_attempt)(task) for task in tasks)
 
 
-def _on_cluster(tasks, address):
+class _OtherRecipe(Exception):
+    """A worker would compute with another package, function, numpy or Python than the session that keeps the results."""
+
+
+def _recipe(function) -> dict:
+    """What a result depends on besides its point, as this process has it."""
+    recipe = {"package": package_hash(), "numpy": np.__version__, "python": platform.python_version()}
+    if function.__module__ != "__main__":                  # what a notebook or a script defines travels with the point
+        source = textwrap.dedent(inspect.getsource(function))
+        recipe[f"source of {function.__name__}"] = hashlib.sha256(source.encode()).hexdigest()[:12]
+    return recipe
+
+
+def _attempt_alike(task, expected):
+    """As `_attempt`, on a worker that has the session's versions; another one would spoil what is kept on disk."""
+    found = _recipe(task[0])
+    if other := [f"{name} {found.get(name)} instead of {value}" for name, value in expected.items()
+                 if found.get(name) != value]:
+        return task[1], _OtherRecipe(", ".join(other))
+    return _attempt(task)
+
+
+def _on_cluster(tasks, address, kept):
+    """Outcomes as they come. A point whose worker dies is run again by another; ``kept`` says where finished points are."""
     try:
-        from distributed import Client, as_completed
+        from distributed import CancelledError, Client, KilledWorker, as_completed
     except ImportError:
         raise ImportError("cluster needs the extra 'cluster': pip install 'dlnutils[cluster]'") from None
-    with Client(address) as client:                        # a point whose worker dies is run again by another
-        futures = client.map(_attempt, tasks, pure=False)
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
+    try:
+        client = Client(address)
+    except OSError as error:
+        raise RuntimeError(f"no Dask scheduler answers at {address}: start one with 'dask scheduler', its workers with "
+                           f"'dask worker {address} --nthreads 1'") from error
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)                      # a lost scheduler is reported below, once and in words
+    try:
+        with client:
+            futures = client.map(_attempt_alike, tasks, expected=_recipe(tasks[0][0]), pure=False)
+            index_of, left = {future.key: task[1] for future, task in zip(futures, tasks)}, len(futures)
+            for future in as_completed(futures):
+                try:
+                    index, outcome = future.result()
+                except (CancelledError, OSError) as error:
+                    raise RuntimeError(f"the scheduler at {address} went away with {left} points to do; {kept}. Start it "
+                                       "and its workers again and repeat the call: it computes what is missing") from error
+                except KilledWorker as error:
+                    index, outcome = index_of[future.key], RuntimeError(
+                        f"{error.allowed_failures + 1} workers died while they ran it; do they have the memory?")
+                except Exception as error:                 # the worker could not even load the function
+                    index, outcome = index_of[future.key], error
+                if isinstance(outcome, _OtherRecipe):
+                    raise RuntimeError(f"a worker differs from this session: {outcome}; {kept}. Give all the same "
+                                       "environment and repeat the call") from outcome
+                future.release()
+                left -= 1
+                yield index, outcome
+    finally:
+        logger.setLevel(level)
 
 
 def sweep(function, points, *, seed: int | None = None, jobs: int | None = None, cluster: str | None = None,
@@ -181,8 +231,9 @@ def sweep(function, points, *, seed: int | None = None, jobs: int | None = None,
     jobs : int, optional
         Processes on this machine, each with one BLAS thread. By default ``DLN_JOBS``, else 1.
     cluster : str, optional
-        Address of a Dask scheduler, 'tcp://host:port', instead of processes; needs the extra ``cluster``. Its workers
-        need the same package; set ``OPENBLAS_NUM_THREADS=1`` for them.
+        Address of a Dask scheduler, 'tcp://host:port', instead of processes; needs the extra ``cluster``. Give each
+        worker one thread, and ``OPENBLAS_NUM_THREADS=1``. A point whose worker dies is run by another worker. Files
+        are written here: the workers need no common disk.
     cache : path or 'off', optional
         Folder for finished points. By default ``DLN_CACHE``, else the user's cache; 'off' keeps nothing.
     progress : bool
@@ -198,7 +249,9 @@ def sweep(function, points, *, seed: int | None = None, jobs: int | None = None,
     ValueError
         A lambda, a closure, a point that is not a dictionary of plain values.
     RuntimeError
-        The function failed: names the point. All other points are finished, and kept, first.
+        The function failed, or a point cost four workers their lives: names the point. All other points are finished,
+        and kept, first. At once: no scheduler answers, it went away, or a worker has another package, function, numpy
+        or Python than this session. Repeat the call to go on.
 
     Notes
     -----
@@ -227,8 +280,9 @@ def sweep(function, points, *, seed: int | None = None, jobs: int | None = None,
     paths = [folder and folder / function.__name__ / f"{key}.npz" for key in keys]
     results = [_fetch(path) for path in paths]
     tasks = [(function, index, point, seed) for index, point in enumerate(points) if results[index] is None]
+    kept = f"finished points are kept in {folder}" if folder else "finished points are not kept, the cache is off"
     if cluster:
-        outcomes = _on_cluster(tasks, cluster)
+        outcomes = _on_cluster(tasks, cluster, kept) if tasks else ()
     else:
         outcomes = _in_processes(tasks, jobs) if jobs > 1 and len(tasks) > 1 else map(_attempt, tasks)
     failure = None
@@ -249,5 +303,5 @@ def sweep(function, points, *, seed: int | None = None, jobs: int | None = None,
     if failure:
         index, error = failure
         raise RuntimeError(f"{function.__name__} failed at point {index}, {points[index]}: {type(error).__name__}: {error}"
-                           + (f" (finished points are kept in {folder})" if folder else "")) from error
+                           + (f" ({kept})" if folder else "")) from error
     return results
