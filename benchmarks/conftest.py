@@ -68,6 +68,7 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
                              *bench_record.readme_table(record).splitlines()]
 
 
+@pytest.hookimpl(trylast=True)                           # after the tables
 def pytest_terminal_summary(terminalreporter, config):
     for line in getattr(config, "bench_summary", ()):
         terminalreporter.write_line(line)

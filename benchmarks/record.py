@@ -29,50 +29,62 @@ class Comparison(NamedTuple):
     instead_of: str
     fast: str
     slow: str
+    line: str                   # rows of one line are drawn together, from small sizes to large ones
     anchor: str                 # the part of the performance page that says why
-    kind: str = "replaces"      # or 'overhead': beside the bare products of matrices, where a ratio of 1 is the best there is
+    kind: str = "replaces"      # or 'overhead': beside bare products of matrices, which run at the peak of the processor
     readme: bool = False
     optional: bool = False      # needs something that may not be installed
 
 
+def count(n: int) -> str:
+    """A number with its thousands apart: '10 000'."""
+    return f"{n:,}".replace(",", " ") if n >= 10_000 else str(n)
+
+
+ODE, PERCEPTRON_STEP = "an ODE solver, tolerance 1e-9", "training step of a perceptron of six layers, 1024 wide, batch 512"
+
 COMPARISONS = [
+    *(Comparison(f"gradient step of a two-layer network {count(n)} wide, d = 100: exact reduction to 200 neurons",
+                 "explicit weights", f"reduced_d_100_{n}", f"explicit_d_100_{n}",
+                 "gradient step, d = 100, width 1000 to 100 000", "bench-gradient-step") for n in (1000, 10_000, 100_000)),
     Comparison("gradient step of a two-layer network 150 424 wide, d = 200: exact reduction to 400 neurons",
-               "explicit weights", "reduced_to_400_neurons", "explicit_weights", "bench-gradient-step", readme=True),
-    *(Comparison(f"gradient step of a two-layer network {width} wide, d = 100: exact reduction to 200 neurons",
-                 "explicit weights", f"reduced_d_100_{key}", f"explicit_d_100_{key}", "bench-gradient-step")
-      for width, key in (("1000", 1000), ("10 000", 10_000), ("100 000", 100_000))),
-    Comparison("20 layers, 1000 wide, on MNIST, 20 steps: exact reduction to the ten modes", "explicit weights",
-               "reduced_to_its_modes", "explicit_width_1000", "bench-deep-network", readme=True),
+               "explicit weights", "reduced_to_400_neurons", "explicit_weights",
+               "gradient step, d = 200, width 150 424", "bench-gradient-step", readme=True),
+    Comparison("20 layers, 1000 wide, on MNIST, 50 steps: exact reduction to the ten modes", "explicit weights",
+               "reduced_to_its_modes", "explicit_width_1000", "20 layers, 1000 wide, on MNIST", "bench-deep-network",
+               readme=True),
     *(Comparison(f"learning curve of {n} steps, three hidden layers: mean-field theory",
-                 "training one network 1000 wide", f"theory_{n}", f"one_network_1000_wide_{n}", "bench-solver",
-                 readme=n == 200) for n in (100, 200, 400, 800)),
+                 "training one network 1000 wide", f"theory_{n}", f"one_network_1000_wide_{n}",
+                 "learning curve of 100 to 800 steps", "bench-solver", readme=n == 200) for n in (100, 200, 400, 800)),
     Comparison("learning curve of 200 steps, three hidden layers with skip connections: mean-field theory",
-               "training one network 1000 wide", "theory_with_skips", "one_residual_network_1000_wide", "bench-residual"),
+               "training one network 1000 wide", "theory_with_skips", "one_residual_network_1000_wide",
+               "learning curve with skip connections", "bench-residual"),
     Comparison("learning curve of 200 steps, infinitely deep residual network: mean-field theory",
                "training one network of 16 layers, 1000 wide", "theory_of_infinite_depth",
-               "one_residual_network_of_16_layers", "bench-residual"),
-    Comparison("one mode of two matrices at 100 000 times: closed form", "an ODE solver, tolerance 1e-9",
-               "two_layer_closed_form_100000", "two_layer_ode_100000", "bench-modes"),
-    Comparison("one mode of four matrices at 100 000 times: closed form", "an ODE solver, tolerance 1e-9",
-               "deep_closed_form_100000", "deep_ode_100000", "bench-modes", readme=True),
-    *(Comparison(f"one mode of four matrices at {words} times: closed form", "an ODE solver, tolerance 1e-9",
-                 f"deep_closed_form_{n}", f"deep_ode_{n}", "bench-modes") for words, n in (("1000", 1000), ("1 000 000", 10**6))),
-    *(Comparison(f"flow of whole {n} × {n} matrices at 50 times: Riccati equation", "an ODE solver, tolerance 1e-9",
-                 f"riccati_flow_{n}", f"riccati_ode_{n}", "bench-riccati", readme=n == 20) for n in (20, 160)),
-    *(Comparison(f"self-consistent flow at 50 times, d = {d}: closed form", "an ODE solver, tolerance 1e-9",
-                 f"self_consistent_flow_{d}", f"self_consistent_ode_{d}", "bench-self-consistent-flow", readme=d == 60)
-      for d in (15, 60)),
+               "one_residual_network_of_16_layers", "learning curve at infinite depth", "bench-residual"),
+    *(Comparison(f"one mode of two matrices at {count(n)} times: closed form", ODE, f"two_layer_closed_form_{n}",
+                 f"two_layer_ode_{n}", "one mode of two matrices at 1000 to 1 000 000 times", "bench-modes")
+      for n in (1000, 100_000, 1_000_000)),
+    *(Comparison(f"one mode of four matrices at {count(n)} times: closed form", ODE, f"deep_closed_form_{n}",
+                 f"deep_ode_{n}", "one mode of four matrices at 1000 to 1 000 000 times", "bench-modes",
+                 readme=n == 100_000) for n in (1000, 100_000, 1_000_000)),
+    *(Comparison(f"flow of whole {n} × {n} matrices at 50 times: closed form", ODE, f"riccati_flow_{n}", f"riccati_ode_{n}",
+                 "flow of whole matrices, n = 20 to 160", "bench-riccati", readme=n == 20) for n in (20, 40, 80, 160)),
+    *(Comparison(f"self-consistent flow at 50 times, d = {d}: closed form", ODE, f"self_consistent_flow_{d}",
+                 f"self_consistent_ode_{d}", "self-consistent flow, d = 15 to 120", "bench-self-consistent-flow",
+                 readme=d == 60) for d in (15, 30, 60, 120)),
     *(Comparison(f"self-consistent step, d = {d}: one eigendecomposition", "two singular value decompositions",
-                 f"one_eigendecomposition_{d}", f"two_singular_value_decompositions_{d}", "bench-roots", readme=d == 500)
-      for d in (125, 250, 500, 1000)),
-    Comparison("training step of a perceptron of six layers, 1024 wide, batch 512", "the same step in torch",
-               "perceptron_step_1024", "torch_step", "bench-perceptron", optional=True),
+                 f"one_eigendecomposition_{d}", f"two_singular_value_decompositions_{d}",
+                 "self-consistent step, d = 125 to 1000", "bench-roots", readme=d == 500) for d in (125, 250, 500, 1000)),
+    Comparison(PERCEPTRON_STEP, "the same step in torch", "perceptron_step_1024", "torch_step",
+               "perceptron step beside torch", "bench-perceptron", optional=True),
     *(Comparison(f"mean-field theory of {n} steps, three hidden layers", f"60 products of {n} × {n} matrices",
-                 f"theory_{n}", f"sixty_products_{n}", "bench-solver", "overhead") for n in (100, 200, 400, 800)),
+                 f"theory_{n}", f"sixty_products_{n}", "mean-field theory of 100 to 800 steps", "bench-solver", "overhead")
+      for n in (100, 200, 400, 800)),
     Comparison("gradient step in single precision, d = 200", "its three products", "gd_step_single", "its_three_products",
-               "bench-gradient-step", "overhead"),
-    Comparison("training step of a perceptron of six layers, 1024 wide, batch 512", "its multiplications as square products",
-               "perceptron_step_1024", "products_of_a_step", "bench-perceptron", "overhead"),
+               "gradient step", "bench-gradient-step", "overhead"),
+    Comparison(PERCEPTRON_STEP, "its multiplications, as products of square matrices", "perceptron_step_1024",
+               "products_of_a_step", "perceptron step", "bench-perceptron", "overhead"),
 ]
 
 
@@ -87,7 +99,7 @@ class Family(NamedTuple):
     operations: float | Callable                # exponent, or operations (up to a factor) as a function of the size
 
 
-def _log_grid_operations(n, n_hidden=2, n_modes=119):
+def _log_grid_operations(n, n_hidden=2, n_modes=276):
     """Products of a matrix and a vector in one sweep of all rows, and the sums over modes."""
     return 2 / 3 * n**3 * 14 * n_hidden + 3 * n_modes * n**2
 
@@ -163,7 +175,8 @@ def make_record(benchmarks: list[dict]) -> dict:
     for bench in benchmarks:
         groups.setdefault(bench["group"], []).append(bench)
     record = {"date": datetime.date.today().isoformat(), "processor": runner.processor(), "versions": runner.versions(),
-              "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"), "timer": "processor time", "package_hash": runner.package_hash(), "groups": {}}
+              "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"), "timer": "processor time",
+              "package_hash": runner.package_hash(), "groups": {}}
     for group, members in groups.items():
         base = members[0]["stats"]["median"]
         record["groups"][group] = [

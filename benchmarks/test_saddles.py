@@ -56,12 +56,12 @@ def digits():
     return linear_networks.correlations(images, datasets.one_hot(labels))
 
 
-DEEP = "20 layers on MNIST at one rate, 20 steps"
+DEEP = "20 layers on MNIST at one rate, 50 steps"
 
 
 def test_reduced_to_its_modes(measure, digits):
     def train():
-        linear_networks.decoupled_descent(*digits, n_weights=19, u0=1e-3, learning_rates=[0.5], threshold=0.2, max_steps=20)
+        linear_networks.decoupled_descent(*digits, n_weights=19, u0=1e-3, learning_rates=[0.5], threshold=0.2, max_steps=50)
     measure(train, group=DEEP)
 
 
@@ -69,8 +69,8 @@ def test_explicit_width_1000(measure, digits):
     start = linear_networks.decoupled_init(digits[0], [784] + [1000] * 18 + [10], 1e-3, np.random.default_rng(0))
 
     def train():
-        linear_networks.gradient_descent(start, *digits, learning_rate=0.5, n_steps=20, every=20)
-    measure(train, group=DEEP, rounds=3)
+        linear_networks.gradient_descent(start, *digits, learning_rate=0.5, n_steps=50, every=50)
+    measure(train, group=DEEP, rounds=1)
 
 
 # --- whole matrices -------------------------------------------------------------------------------------------------
