@@ -25,7 +25,7 @@ from dln_book import sentence, table
 from dln_gallery import root_file
 
 PANEL = (3.6, 3.9)                 # inches: two beside each other on a wide page, one on a phone
-LINES = (5.4, 0.37)                # inches: width of the plot of ratios, and height of each of its lines
+LINES = (4.6, 0.37)                # inches: width of the plot of ratios, and height of each of its lines
 
 
 # --- numbers in words ---------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def seconds(value: float) -> str:
 
 def times(ratio: float) -> str:
     """A ratio with two digits, or three above 100: '507×', '4.2×', '0.79×'."""
-    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.2g}×"
+    return f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:#.2g}×"
 
 
 def exponent(law: dict) -> str:
@@ -88,12 +88,14 @@ def draw_ratios(record: dict) -> Figure:
             ax.plot([min(values + [1]), max(values + [1])], [y, y], color="0.8", linewidth=2, zorder=1)
             shades = plotting.sequential(len(rows)) if len(rows) > 1 else [plotting.sequential(3)[1]]
             ax.scatter(values, [y] * len(rows), c=shades, s=34, zorder=3, edgecolors="white", linewidths=0.6)
-            ax.annotate(line, (0, y), xycoords=("axes fraction", "data"), xytext=(3, 5), textcoords="offset points", fontsize=8)
+            ax.annotate(line, (0, y), xycoords=("axes fraction", "data"), xytext=(3, 5), textcoords="offset points", fontsize=8,
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8}, zorder=4)
             ends = list(dict.fromkeys([times(values[0]), times(values[-1])]))
             ax.annotate(" to ".join(ends), (1, y), xycoords=("axes fraction", "data"), xytext=(-2, 5),
                         textcoords="offset points", ha="right", fontsize=8, fontweight="bold")
         ax.axvline(1, color="0.1", linewidth=1.0, zorder=2)
-        ax.set(xscale="log", xlim=(low, high), ylim=(len(lines) - 0.55, -0.75), yticks=[], ylabel=words)
+        ax.set(xscale="log", xlim=(low, high), ylim=(len(lines) - 0.55, -0.75), yticks=[])
+        ax.set_title(words, loc="left", fontsize=8, style="italic", color="0.35")
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
     ax.set_xlabel("times faster (left of 1: slower)")
@@ -112,12 +114,12 @@ def draw_panel(laws: list[dict]) -> Figure:
         ax.plot(sizes, fit, color=color, linestyle=(0, (4, 2)), linewidth=1.2, zorder=2)
         ax.plot(sizes, medians, marker, color=color, markersize=5, zorder=3, markeredgecolor="white", markeredgewidth=0.5,
                 label=f"{law['words']}: {exponent(law)}")
-    every = sorted({size for law in laws for size in law["sizes"]})
-    ticks = every if len(every) <= 5 and max(every) < 10_000 else None
     ax.set(xscale="log", yscale="log", xlabel=laws[0]["against"], ylabel="seconds of one thread")
-    if ticks:
-        ax.set_xticks(ticks, [f"{size:g}" for size in ticks])
-        ax.xaxis.minorticks_off()
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if high / low < 50:                                              # too few powers of ten to read a value by
+            axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_formatter(mpl.ticker.NullFormatter())
     fig.legend(loc="outside lower left", handlelength=1.0, borderaxespad=0.2)
     return fig
 
