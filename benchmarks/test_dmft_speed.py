@@ -1,56 +1,100 @@
-"""Speed of the mean-field solver, beside the products of matrices that its operations amount to, and beside training."""
+"""Speed of the mean-field solvers, beside the products of matrices that their operations amount to, and beside training."""
 
 import numpy as np
 import pytest
 
-from dlnutils import dmft
+from dlnutils import dmft, scaling_laws
 
-SETTINGS = {"n_hidden": 3, "gamma0": 1.0, "learning_rate": 0.02, "noise": 0.3}
-
-
-def solve(n_steps):
-    return dmft.solve_dmft(dmft.isotropic(1), n_steps=n_steps, width=1.0, n_samples=2.0, **SETTINGS)
+SETTINGS = {"gamma0": 1.0, "learning_rate": 0.02, "noise": 0.3}
+STEPS = (100, 200, 400, 800)
 
 
-SHORT = "learning curve of 200 steps, three hidden layers"
+def solve(n_steps, n_hidden=3, **options):
+    return dmft.solve_dmft(dmft.isotropic(1), n_steps=n_steps, n_hidden=n_hidden, width=1.0, n_samples=2.0,
+                           **SETTINGS | options)
 
 
-@pytest.mark.benchmark(group=SHORT)
-def test_theory(benchmark):
-    benchmark.pedantic(solve, (200,), rounds=5, iterations=1, warmup_rounds=1)
+def train(n_steps, n_hidden=3, **options):
+    """One network of the same ratios."""
+    return dmft.simulate(dmft.isotropic(1000), n_steps=n_steps, n_hidden=n_hidden, width=1000, n_samples=2000,
+                         rng=np.random.default_rng(0), **SETTINGS | options)
 
 
-@pytest.mark.benchmark(group=SHORT)
-def test_one_network_1000_wide(benchmark):
-    def train():
-        dmft.simulate(dmft.isotropic(1000), n_steps=200, width=1000, n_samples=2000, rng=np.random.default_rng(0), **SETTINGS)
-    benchmark.pedantic(train, rounds=1, iterations=1)
+# --- plain networks -------------------------------------------------------------------------------------------------
+
+def curve_group(n):
+    return f"learning curve of {n} steps, three hidden layers"
 
 
-LONG = "solver for 800 steps, three hidden layers"
+@pytest.mark.parametrize("n", STEPS)
+def test_theory(measure, n):
+    measure(solve, n, group=curve_group(n), family="mean-field theory", size=n, rounds=3 if n == 800 else None)
 
 
-@pytest.mark.benchmark(group=LONG)
-def test_sixty_products_of_800_by_800(benchmark):
-    A = np.random.default_rng(0).normal(size=(800, 800))
+@pytest.mark.parametrize("n", STEPS)
+def test_sixty_products(measure, n):
+    """Twenty products a layer: about as many operations as the solver needs."""
+    A, out = np.random.default_rng(0).normal(size=(n, n)), np.empty((n, n))
 
     def products():
         for _ in range(60):
-            A @ A
-    benchmark.pedantic(products, rounds=3, iterations=1, warmup_rounds=1)
+            np.matmul(A, A, out=out)
+    measure(products, group=curve_group(n), family="sixty products of matrices", size=n)
 
 
-@pytest.mark.benchmark(group=LONG)
-def test_theory_800(benchmark):
-    benchmark.pedantic(solve, (800,), rounds=3, iterations=1)
+@pytest.mark.parametrize("n", STEPS)
+def test_one_network_1000_wide(measure, n):
+    measure(train, n, group=curve_group(n), family="one network", size=n, rounds={400: 3, 800: 2}.get(n))
 
 
-@pytest.mark.benchmark(group="learning rates and widths: 45 x 7 x 2 solutions of 30 steps")
-def test_sweep(benchmark):
+@pytest.mark.parametrize("n_hidden", (1, 2, 4, 8, 16))
+def test_theory_of_depth(measure, n_hidden):
+    measure(solve, 100, n_hidden, group="learning curve of 100 steps at several depths",
+            family="mean-field theory against depth", size=n_hidden)
+
+
+# --- residual networks ----------------------------------------------------------------------------------------------
+
+SKIPS = "residual network, 200 steps, three hidden layers"
+
+
+def test_theory_with_skips(measure):
+    measure(lambda: solve(200, skip=True, branch_scale=3**-0.5), group=SKIPS)
+
+
+def test_one_residual_network_1000_wide(measure):
+    measure(lambda: train(200, skip=True, branch_scale=3**-0.5), group=SKIPS, rounds=3)
+
+
+DEEP = "residual network, 200 steps, very deep"
+
+
+def test_theory_of_infinite_depth(measure):
+    def deep():
+        dmft.solve_infinite_depth(dmft.isotropic(1), n_steps=200, width=1.0, n_samples=2.0, n_layer_steps=16, **SETTINGS)
+    measure(deep, group=DEEP, rounds=2)
+
+
+def test_one_residual_network_of_16_layers(measure):
+    measure(lambda: train(200, 16, skip=True, branch_scale=0.25), group=DEEP, rounds=2)
+
+
+# --- logarithmic time, and a whole figure ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("n", (50, 100, 200, 400))
+def test_log_grid(measure, n):
+    """Six decades of time, two hidden layers, a power law of 10^12 modes in bins."""
+    spectrum, times = dmft.power_law(10**12, 1.5, 0.5, n_exact=20), np.logspace(-2, 4, n)
+    measure(lambda: scaling_laws.solve_log_grid(spectrum, times, n_hidden=2, gamma0=3.0),
+            group="six decades of time on a logarithmic grid", family="theory on a logarithmic grid", size=n,
+            rounds=2 if n == 400 else None)
+
+
+def test_sweep(measure):
     def sweep():
         for scaling in (0.0, 0.5):
             for nu in (0.5, 1, 2, 4, 8, 16, 32):
                 for eta in np.geomspace(0.005, 1, 45):
                     dmft.solve_dmft(dmft.isotropic(1), n_steps=30, n_hidden=2, width=nu, gamma0=4 / nu**scaling,
                                     learning_rate=eta, n_samples=4.0)
-    benchmark.pedantic(sweep, rounds=1, iterations=1)
+    measure(sweep, group="learning rates and widths: 45 x 7 x 2 solutions of 30 steps", rounds=2)

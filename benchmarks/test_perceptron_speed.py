@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dlnutils.parameterizations import build
+from record import PERCEPTRON, perceptron_operations, perceptron_shapes
 
-DEPTH, WIDTH, BATCH, INPUTS, CLASSES = 6, 1024, 512, 784, 10
+WIDTH, DEPTH, BATCH, INPUTS, CLASSES = 1024, *PERCEPTRON.values()
 STEP = "training step of the 6 x 1024 perceptron at batch 512"
 
 
@@ -14,40 +15,33 @@ def data():
     return rng.standard_normal((BATCH, INPUTS)).astype(np.float32), rng.integers(CLASSES, size=BATCH)
 
 
-def sizes():
-    """Fan-outs and fan-ins of all matrices."""
-    return [(WIDTH, INPUTS)] + [(WIDTH, WIDTH)] * (DEPTH - 1) + [(CLASSES, WIDTH)]
-
-
-@pytest.mark.benchmark(group=STEP)
-def test_products_of_a_step(benchmark):
+def test_products_of_a_step(measure):
     """As many multiplications as in a step, as products of square matrices: the peak of this machine in this run."""
-    operations = sum(2 * BATCH * a * b * (3 if i else 2) for i, (a, b) in enumerate(sizes()))
     A, out = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32), np.empty((1024, 1024), np.float32)
-    repeats = operations / (2 * 1024**3)
+    repeats = perceptron_operations(WIDTH) / (2 * 1024**3)
     part = np.ascontiguousarray(A[:int(1024 * (repeats % 1))])
 
     def products():
         for _ in range(int(repeats)):
             np.matmul(A, A, out=out)
         np.matmul(part, A)
-    benchmark.pedantic(products, rounds=7, iterations=1, warmup_rounds=1)
+    measure(products, group=STEP)
 
 
-@pytest.mark.benchmark(group=STEP)
-def test_perceptron_step(benchmark):
+@pytest.mark.parametrize("width", (256, 512, 1024, 2048))
+def test_perceptron_step(measure, width):
     X, y = data()
-    net = build("mup", DEPTH, WIDTH, (INPUTS, CLASSES), "relu", 0.01, np.random.default_rng(0))
-    benchmark.pedantic(net.step, (X, y), rounds=7, iterations=1, warmup_rounds=1)
+    net = build("mup", DEPTH, width, (INPUTS, CLASSES), "relu", 0.01, np.random.default_rng(0))
+    measure(net.step, X, y, group=STEP if width == WIDTH else f"training step of the 6 x {width} perceptron at batch 512",
+            family="perceptron step", size=width)
 
 
-@pytest.mark.benchmark(group=STEP)
-def test_torch_step(benchmark):
+def test_torch_step(measure):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     X, y = (torch.from_numpy(x) for x in data())
     layers = []
-    for fan_out, fan_in in sizes():
+    for fan_out, fan_in in perceptron_shapes(WIDTH):
         layers += [torch.nn.Linear(fan_in, fan_out, bias=not layers), torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
@@ -56,4 +50,4 @@ def test_torch_step(benchmark):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(X), y).backward()
         optimizer.step()
-    benchmark.pedantic(step, rounds=7, iterations=1, warmup_rounds=1)
+    measure(step, group=STEP)

@@ -213,18 +213,6 @@ def test_the_readme_shows_the_front_figure_of_its_notebook():
     assert "records/front-figure.png" in (BOOK / "README.md").read_text()
 
 
-def test_the_readmes_speeds_are_those_of_the_bench_record():
-    groups = json.loads((BOOK / "records" / "bench.json").read_text())["groups"]
-    seconds = {entry["name"]: entry["median_seconds"] for group in groups.values() for entry in group}
-    told = [("explicit_width_1000", "reduced_to_its_modes"), ("ode_solver_whole_matrices", "riccati_flow"),
-            ("ode_solver_4_weights", "deep_mode_strength_4_weights"), ("explicit_weights", "reduced_to_400_neurons"),
-            ("two_singular_value_decompositions", "one_eigendecomposition"), ("one_network_1000_wide", "theory")]
-    readme = (BOOK / "README.md").read_text()
-    for slow, fast in told:
-        ratio = seconds[slow] / seconds[fast]
-        assert f"| {ratio:.0f}× |" in readme or f"| {ratio:.1f}× |" in readme, f"{slow} / {fast} = {ratio:.3g}"
-
-
 def test_nothing_large_is_committed():
     large = [path.name for path in tracked_files() if path.stat().st_size > 700_000 and "mathjax" not in path.parts]
     assert not large
