@@ -17,7 +17,7 @@ dln_course = pytest.importorskip("dln_course")
 
 SECTIONS = runner.sections(BOOK)
 NOTEBOOKS = {section: runner.read_notebook(runner.notebook_path(BOOK, section)) for section in SECTIONS}
-CHAPTERS = ["saddles", "mixed", "integrable", "transfer"]
+CHAPTERS = ["saddles", "mixed", "integrable", "transfer", "synthesis"]
 
 CONFIG = """\
 title: toy
