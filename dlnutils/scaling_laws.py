@@ -11,7 +11,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from ._validation import integer, real
-from .dmft import Solution, Spectrum, _mirror, _resolvent_row, _sandwich_row, check_memory, memory_needed
+from .dmft import Solution, Spectrum, _field, _mirror, check_memory, memory_needed
 
 #: How many earlier iterates the acceleration combines.
 HISTORY = 8
@@ -149,23 +149,17 @@ def solve_log_grid(spectrum: Spectrum, times, *, n_hidden: int, gamma0: float, t
 
     def sweep(t):
         """Row t of everything, backwards, through the data and forwards, from row t of P and C_h."""
-        past, now = slice(t), slice(t + 1)
+        past, now, rows = slice(t), slice(t + 1), slice(t, t + 1)
         for i in reversed(range(L)):
             if i < L - 1:
                 Q[i, t, now] = S_g[i + 1, t, now] + gamma0 * C_g[i + 1, t, now] * W[t, now]
-            coupling = Q[i, t, now] @ P[i, now, now]
-            _resolvent_row(H_g[i], t, coupling[:t], coupling[t])
-            S_g[i, t, now] = H_g[i, t, now] @ Q[i, now, now]
-            _mirror(C_g[i], t, _sandwich_row(H_g[i], C_g[i + 1], t) + _sandwich_row(S_g[i], C_h[i], t))
+            _field(rows, Q[i], C_g[i + 1], P[i], C_h[i], H_g[i], S_g[i], C_g[i])
         M[t, now] = S_g[0, t, now] / gamma0 + C_g[0, t, now] * W[t, now]
         v[:, t] = (truth - lam * (v[:, past] @ M[t, past])) / (1 + lam * M[t, t])
-        _mirror(C_h[0], t, (weight * lam * v[:, t]) @ v[:, now])
+        _mirror(C_h[0], rows, (weight * lam * v[:, t]) @ v[None, :, now])
         P[0, t, now] = gamma0 * C_h[0, t, now] * W[t, now]
         for i in range(L):
-            coupling = P[i, t, now] @ Q[i, now, now]
-            _resolvent_row(H_h[i], t, coupling[:t], coupling[t])
-            S_h[i, t, now] = H_h[i, t, now] @ P[i, now, now]
-            _mirror(C_h[i + 1], t, _sandwich_row(H_h[i], C_h[i], t) + _sandwich_row(S_h[i], C_g[i + 1], t))
+            _field(rows, P[i], C_h[i], Q[i], C_g[i + 1], H_h[i], S_h[i], C_h[i + 1])
             if i < L - 1:
                 P[i + 1, t, now] = S_h[i, t, now] + gamma0 * C_h[i + 1, t, now] * W[t, now]
 

@@ -572,6 +572,44 @@ def test_bins_beyond_a_million_hold_the_same_sums(b):
 
 # --- counted operations ---------------------------------------------------------------------------------------------
 
+BLOCKS = {
+    "full batch": (isotropic(1), dict(n_hidden=3, width=1.0, gamma0=1.0, learning_rate=0.02, n_samples=2.0, noise=0.3)),
+    "rich": (isotropic(1), dict(n_hidden=3, width=1.0, gamma0=4.0, learning_rate=0.02, n_samples=0.7, noise=0.3)),
+    "online": (isotropic(1), dict(n_hidden=2, width=2.0, gamma0=1.0, learning_rate=0.05, batch_size=1.0, noise=0.3)),
+    "many modes": (power_law(200, 1.5, 0.7, n_exact=8, ratio=1.8), dict(n_hidden=2, width=50.0, gamma0=1.0,
+                                                                       learning_rate=0.1)),
+    "residual": (isotropic(1), dict(n_hidden=3, width=1.0, gamma0=1.0, learning_rate=0.02, n_samples=2.0, skip=True,
+                                    branch_scale=0.5)),
+    "oscillating": (isotropic(1), dict(n_hidden=2, width=3.0, gamma0=1.0, learning_rate=0.29, n_samples=3.0)),
+    "diverging late": (isotropic(1), dict(n_hidden=2, width=3.0, gamma0=1.0, learning_rate=0.305, n_samples=3.0)),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_rows_solved_together_equal_rows_solved_one_by_one(name, monkeypatch):
+    spectrum, settings = BLOCKS[name]
+    together = solve_dmft(spectrum, n_steps=203, **settings)
+    monkeypatch.setattr(dmft, "FIRST_BLOCK", 1000)
+    alone = solve_dmft(spectrum, n_steps=203, **settings)
+    for matrix in ("train_loss", "test_loss", "mode_loss", "C_h", "C_g", "S_h", "S_g", "M", "R_delta"):
+        ours, theirs = getattr(together, matrix), getattr(alone, matrix)
+        finite = np.isfinite(theirs)
+        assert (np.isfinite(ours) == finite).all()
+        assert np.abs(ours - theirs)[finite].max() <= 1e-12 * np.abs(theirs[finite]).max(), matrix
+
+
+def test_blocks_are_used_where_rows_can_be_guessed_and_only_there(monkeypatch):
+    sizes = []
+    signal = dmft._Data.signal
+    monkeypatch.setattr(dmft._Data, "signal", lambda self, rows, C: sizes.append(rows.stop - rows.start) or signal(self, rows, C))
+    for name, most in (("full batch", 9), ("oscillating", 3)):
+        sizes.clear()
+        spectrum, settings = BLOCKS[name]
+        solve_dmft(spectrum, n_steps=160, **settings)
+        assert sizes.count(16) <= 2 * most                 # two blocks
+        assert sizes.count(1) == (128 if name == "full batch" else 160)
+
+
 class Counted(np.ndarray):
     """An array that counts the multiplications and additions of its matrix products."""
 
