@@ -372,28 +372,33 @@ class _Data:
                                                                   spectrum.multiplicity))
         self.H, self.E, self.F = (np.zeros((K, T, T)) for _ in range(3))   # resolvents of error and signal, its response
         self.H1, self.F1 = np.zeros((K, T)), np.zeros((K, T))              # the same applied to a constant
-        self.M, self.R, self.C_delta, self.V, self.start, self.driven = (np.zeros((T, T)) for _ in range(6))
-        self.matrices = self.H, self.E, self.F, self.M, self.R, self.C_delta, self.V, self.start, self.driven
+        self.forces = np.zeros((K, T, T))                  # correlation of what drives the error: start, and noise of the data
+        self.M, self.R, self.C_delta, self.V, self.start = (np.zeros((T, T)) for _ in range(5))
+        self.matrices = self.H, self.E, self.F, self.forces, self.M, self.R, self.C_delta, self.V, self.start
+        self.causal = np.tri(T, k=-1)
         self.test, self.train, self.mode_loss = np.full(T, np.inf), np.full(T, np.inf), np.full((K, T), np.inf)
 
     def errors(self, rows, S_g, C_g) -> bool:
         """Rows of everything up to the losses; False if they diverge."""
-        p, now, strict = self.parameters, slice(rows.stop), np.tri(rows.stop, k=-1)[rows]
+        p, now = self.parameters, slice(rows.stop)
         lam, count, M, R, H = self.lam[..., None], self.count[..., None], self.M, self.R, self.H
         samples, batch, noise2 = p["n_samples"], p["batch_size"], p["noise"]**2
-        M[rows, now] = S_g[rows, now] / p["gamma0"] + p["learning_rate"] * strict * C_g[rows, now]
-        _mirror(self.start, rows, C_g[rows, now] / (p["width"] * p["gamma0"]**2))      # the random initial function
+        M[rows, now] = S_g[rows, now] / p["gamma0"] + p["learning_rate"] * self.causal[rows, now] * C_g[rows, now]
+        start = C_g[rows, now] / (p["width"] * p["gamma0"]**2)                         # the random initial function
+        driven = 0.0
         _resolvent(H, rows, -lam * _times_lower(M[rows, now], R[now, now]))
         if samples:
-            _mirror(self.driven, rows, _sandwich(M, self.C_delta, rows) / samples)
+            driven = _sandwich(M, self.C_delta, rows) / samples
             _resolvent(R, rows, -_times_lower((count * lam * H[:, rows, now]).sum(0), M[now, now]) / samples)
         else:
             if batch:
-                _mirror(self.driven, rows, (M[rows, now] * np.diagonal(self.C_delta)[now]) @ M[now, now].T / batch)
+                driven = (M[rows, now] * np.diagonal(self.C_delta)[now]) @ M[now, now].T / batch
             R[rows, rows] = np.eye(rows.stop - rows.start)
+        _mirror(self.start, rows, start)
+        _mirror(self.forces, rows, start + lam * driven)
         self.H1[:, rows] = H[:, rows, now].sum(2)
         C_v = (self.target[..., None] * self.H1[:, rows, None] * self.H1[:, None, now]
-               + _sandwich(H, self.start + lam * self.driven, rows))
+               + _sandwich(H, self.forces, rows))
         _mirror(self.V, rows, (count * lam * C_v).sum(0) + noise2)
         t = np.arange(rows.start, rows.stop)
         self.mode_loss[:, rows] = (self.count * self.lam) * np.maximum(C_v[:, t - rows.start, t], 0)
@@ -424,7 +429,7 @@ class _Data:
             block += (count * lam * seen).sum(0) / p["batch_size"]
         _mirror(C_h0, rows, block)
         # The response to the error of the same moment is its diagonal.
-        return (p["learning_rate"] * p["gamma0"] * np.tri(rows.stop, k=-1)[rows] * block
+        return (p["learning_rate"] * p["gamma0"] * self.causal[rows, now] * block
                 - (count * F[:, rows, now]).sum(0) / (p["width"] * p["gamma0"]))
 
     def solution(self, C_h, C_g, S_h, S_g) -> Solution:
@@ -501,12 +506,11 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     C_h = np.zeros((L + 1, T, T))                          # entry 0: the inputs, so layer l at index l
     # What one layer alone contributes to P and Q; reflections between layers.
     A, B, J, N, D, G = state[9:] if skip else (P, Q, None, None, None, None)
-    causal = np.tri(T, k=-1)
-    Q[L - 1], C_b[L - 1] = rate * causal, 1.0
+    Q[L - 1], C_b[L - 1] = rate * data.causal, 1.0
 
     def sweep(rows) -> bool:
         """These rows of everything, given the rows before; of a block of several, from a guess at its P, C and R."""
-        now, strict = slice(rows.stop), causal[rows, :rows.stop]
+        now, strict = slice(rows.stop), data.causal[rows, :rows.stop]
         # Backwards through the layers: the fields that carry errors down.
         for i in reversed(range(L)):
             block = _field(rows, Q[i], C_b[i], P[i], C_a[i], H_g[i], S_g[i], C_g[i])
@@ -547,6 +551,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
         now, last = slice(rows.stop), None
         for X, symmetric in unknown:
             _extrapolate(X, rows, symmetric)
+        scales = [np.abs(X[..., :rows.start:BLOCK, :]).max() for X, _ in unknown]          # of some rows: enough for a scale
         for count in range(BLOCK):                         # each sweep makes one more row exact: so many always suffice
             before = [X[..., rows, now].copy() for X, _ in unknown]
             try:
@@ -554,8 +559,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
                     return False
             except np.linalg.LinAlgError:
                 return False
-            change = max(np.abs(X[..., rows, now] - old).max() / np.abs(X[..., now, now]).max()
-                         for (X, _), old in zip(unknown, before))
+            change = max(np.abs(X[..., rows, now] - old).max() / scale for (X, _), old, scale in zip(unknown, before, scales))
             if not change < 1e-2:
                 return False
             if count and change * change / last < 1e-14:   # what the next sweep would change
@@ -577,7 +581,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
                 alone = rows.stop
                 for X in (state, C_h, *data.matrices):
                     X[..., rows, :], X[..., rows] = 0.0, 0.0
-                Q[L - 1], C_b[L - 1] = rate * causal, 1.0
+                Q[L - 1], C_b[L - 1] = rate * data.causal, 1.0
                 continue
         t = rows.stop
     return data.solution(C_h, C_g, S_h, S_g)
