@@ -294,10 +294,10 @@ def check_memory(needed: int, size: int, name: str = "n_steps") -> None:
 
 
 # --- the causal solver ----------------------------------------------------------------------------------------------
-# Two-time matrices are filled by blocks of rows: ``rows`` is the slice of a block, and everything before it is final.
+# Matrices over two times are filled row by row, or several rows at once: ``rows`` is their slice, all before it is final.
 
-#: Rows that are solved together, for products of matrices instead of a matrix and a vector; before FIRST_BLOCK, each alone.
-BLOCK, FIRST_BLOCK = 16, 128
+#: Rows from FIRST on are solved WINDOW at a time, each to a share TOLERANCE of the largest entries.
+FIRST, WINDOW, TOLERANCE = 192, 32, 1e-12
 
 
 def _mirror(C, rows, block):
@@ -308,7 +308,7 @@ def _mirror(C, rows, block):
 
 def _panels(n):
     """Cuts of a triangular matrix, so that products leave out most of its zeros."""
-    edges = range(0, n, max(64, -(-n // 4)))
+    edges = range(0, n, -(-n // 3))
     return zip(edges, [*edges[1:], n])
 
 
@@ -338,28 +338,40 @@ def _sandwich(H, C, rows):
     return np.concatenate([half[..., :end] @ np.swapaxes(H[..., k:end, :end], -1, -2) for k, end in _panels(n)], axis=-1)
 
 
-def _field(rows, P, C_a, Q, C_b, H, S, C):
-    """Rows of the response S and correlation C of the field ``h = a + P (b + Q h)`` in one layer; returns the latter."""
-    now = slice(rows.stop)
-    _resolvent(H, rows, _times_lower(P[rows, now], Q[now, now]))
-    S[rows, now] = _times_lower(H[rows, now], P[now, now])
+def _correlate(rows, H, C_a, S, C_b, C):
+    """Rows of the correlation C of a field ``H a + S b``, a and b independent; returns them."""
     block = _sandwich(H, C_a, rows) + _sandwich(S, C_b, rows)
     _mirror(C, rows, block)
     return block
 
 
-def _extrapolate(X, rows, symmetric, order=7, gap=3):
-    """Guess rows of a matrix over two times: by a polynomial along the columns of early times, along the diagonals of late ones."""
-    t = np.arange(rows.start, rows.stop)
-    nodes = rows.start - 1 - gap * np.arange(order + 1)
-    weights = BarycentricInterpolator(nodes, np.eye(order + 1))(t)
-    X[..., rows, :rows.start] = weights @ X[..., nodes, :rows.start]
-    lags = np.arange(rows.stop - 6 * nodes[-1] // 10)
-    X[..., t[:, None], t[:, None] - lags] = weights @ X[..., nodes[:, None], nodes[:, None] - lags]
-    if symmetric:
-        inside = np.tril(X[..., rows, rows])
-        X[..., rows, rows] = inside + np.swapaxes(np.tril(inside, -1), -1, -2)
-        X[..., :rows.start, rows] = np.swapaxes(X[..., rows, :rows.start], -1, -2)
+def _field(rows, P, C_a, Q, C_b, H, S, C):
+    """Rows of all of the field ``h = a + P (b + Q h) = H a + S b`` in one layer; returns those of its correlation."""
+    now = slice(rows.stop)
+    _resolvent(H, rows, _times_lower(P[rows, now], Q[now, now]))
+    S[rows, now] = _times_lower(H[rows, now], P[now, now])
+    return _correlate(rows, H, C_a, S, C_b, C)
+
+
+def _sum_before(X, rows):
+    """Sums of a matrix over the times before each of the rows."""
+    block = X[rows, :rows.stop]
+    return X[:rows.start, :rows.stop].sum(0) + np.cumsum(block, axis=0) - block
+
+
+def _extrapolate(matrices, rows, known):
+    """Guess rows from those before `known`: by polynomials along the columns of early times, along the diagonals of late ones."""
+    t, nodes = np.arange(rows.start, rows.stop), known - 1 - max(3, known // 50) * np.arange(8)
+    weights = BarycentricInterpolator(nodes, np.eye(8))(t)
+    for X, symmetric in matrices:
+        X[..., rows, :known] = weights @ X[..., nodes, :known]
+        # Responses soon depend on the lag alone. Correlations remember the start for longer.
+        lags = np.arange(rows.stop - int((0.65 if symmetric else 0.45) * nodes[-1]))
+        X[..., t[:, None], t[:, None] - lags] = weights @ X[..., nodes[:, None], nodes[:, None] - lags]
+        if symmetric:
+            inside = np.tril(X[..., rows, rows])
+            X[..., rows, rows] = inside + np.swapaxes(np.tril(inside, -1), -1, -2)
+            X[..., :rows.start, rows] = np.swapaxes(X[..., rows, :rows.start], -1, -2)
 
 
 class _Data:
@@ -375,7 +387,7 @@ class _Data:
         self.forces = np.zeros((K, T, T))                  # correlation of what drives the error: start, and noise of the data
         self.M, self.R, self.C_delta, self.V, self.start = (np.zeros((T, T)) for _ in range(5))
         self.matrices = self.H, self.E, self.F, self.forces, self.M, self.R, self.C_delta, self.V, self.start
-        self.causal = np.tri(T, k=-1)
+        self.causal, self.one = np.tri(T, k=-1), np.eye(T)
         self.test, self.train, self.mode_loss = np.full(T, np.inf), np.full(T, np.inf), np.full((K, T), np.inf)
 
     def errors(self, rows, S_g, C_g) -> bool:
@@ -417,8 +429,8 @@ class _Data:
         """Rows of the correlation of the input fields, into ``C_h0``; returns those of the first layer's own response."""
         p, now = self.parameters, slice(rows.stop)
         lam, count, E, F = self.lam[..., None], self.count[..., None], self.E, self.F
-        _resolvent(E, rows, -lam * _times_lower(self.R[rows, now], self.M[now, now]))
-        F[:, rows, now] = lam * _times_lower(E[:, rows, now], self.R[now, now])
+        F[:, rows, now] = lam * _times_lower(self.R[rows, now], self.H[:, now, now])
+        E[:, rows, now] = self.one[rows, now] - _times_lower(F[:, rows, now], self.M[now, now])
         self.F1[:, rows] = F[:, rows, now].sum(2)
         block = (count * (self.target[..., None] * self.F1[:, rows, None] * self.F1[:, None, now]
                           + _sandwich(F, self.start, rows))).sum(0)
@@ -481,11 +493,11 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     Notes
     -----
     With the fields eliminated below and above each layer, row t of every matrix follows from rows before t, backwards through
-    the layers, through the data, and forwards. Cost ``O((L + K) T^3)``. From row 128 on, sixteen rows are solved together: they
-    are extrapolated, and some six such sweeps bring them to round-off (1e-13), in products of matrices, which are twenty times
-    as fast as those of a matrix and a vector. Where a guess fails, rows are solved one by one. Above the edge of stability
-    losses are infinite from the step at which the train loss exceeds 1000 times its start. Source: derived from Bordelon &
-    Pehlevan 2025; see the page on the derivation.
+    the layers, through the data, and forwards. Cost ``O((L + K) T^3)``. From row 192 on, a window of 32 rows is extrapolated and
+    swept over; it moves on by the rows that have settled, to 1e-12 of the largest entries, some six a sweep. Products of
+    matrices are that much faster than those of a matrix and a vector. Where a guess fails, rows are solved one by one. Above
+    the edge of stability losses are infinite from the step at which the train loss exceeds 1000 times its start. Source:
+    derived from Bordelon & Pehlevan 2025; see the page on the derivation.
 
     Examples
     --------
@@ -506,14 +518,23 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     C_h = np.zeros((L + 1, T, T))                          # entry 0: the inputs, so layer l at index l
     # What one layer alone contributes to P and Q; reflections between layers.
     A, B, J, N, D, G = state[9:] if skip else (P, Q, None, None, None, None)
-    Q[L - 1], C_b[L - 1] = rate * data.causal, 1.0
+    Q[L - 1], C_b[L - 1], top = rate * data.causal, 1.0, np.zeros(T)
 
     def sweep(rows) -> bool:
-        """These rows of everything, given the rows before; of a block of several, from a guess at its P, C and R."""
-        now, strict = slice(rows.stop), data.causal[rows, :rows.stop]
-        # Backwards through the layers: the fields that carry errors down.
+        """These rows of everything from all rows before, and of several rows from `unknown`; False if the loss diverges."""
+        now, strict, one = slice(rows.stop), data.causal[rows, :rows.stop], data.one[rows, :rows.stop]
+        # Backwards through the layers: the fields that carry errors down. At the top, Q and C_b are those of the output.
         for i in reversed(range(L)):
-            block = _field(rows, Q[i], C_b[i], P[i], C_a[i], H_g[i], S_g[i], C_g[i])
+            if i == L - 1:
+                H_g[i, rows, now] = one + rate * _sum_before(S_h[i], rows)
+                S_g[i, rows, now] = rate * _sum_before(H_h[i], rows)
+                top[rows] = H_g[i, rows, now].sum(1)
+                block = np.outer(top[rows], top[now]) + _sandwich(S_g[i], C_a[i], rows)
+                _mirror(C_g[i], rows, block)
+            else:
+                H_g[i, rows, now] = one + _times_lower(Q[i, rows, now], S_h[i, now, now])
+                S_g[i, rows, now] = _times_lower(Q[i, rows, now], H_h[i, now, now])
+                block = _correlate(rows, H_g[i], C_b[i], S_g[i], C_a[i], C_g[i])
             if i == 0:
                 continue
             B[i - 1, rows, now] = beta2 * (S_g[i, rows, now] + rate * strict * block)
@@ -526,13 +547,15 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
             _mirror(C_b[i - 1], rows, below)
         if not data.errors(rows, S_g[0], C_g[0]):
             return False
-        # Forwards: the fields that carry the signal up.
+        # Forwards: the fields that carry the signal up. Nothing waits for the correlation of the last.
         P[0, rows, now] = data.signal(rows, C_h[0])
         _mirror(C_a[0], rows, C_h[0, rows, now])
         for i in range(L):
-            block = _field(rows, P[i], C_a[i], Q[i], C_b[i], H_h[i], S_h[i], C_h[i + 1])
+            H_h[i, rows, now] = one + _times_lower(P[i, rows, now], S_g[i, now, now])
+            S_h[i, rows, now] = _times_lower(P[i, rows, now], H_g[i, now, now])
             if i == L - 1:
-                continue
+                return True
+            block = _correlate(rows, H_h[i], C_a[i], S_h[i], C_b[i], C_h[i + 1])
             A[i + 1, rows, now] = beta2 * (S_h[i, rows, now] + rate * strict * block)
             above = beta2 * block
             if skip:
@@ -541,50 +564,50 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
                 _mirror(G[i], rows, C_a[i, rows, now] + beta2 * _sandwich(P[i], C_g[i + 1], rows))
                 above = above + _sandwich(N[i], G[i], rows)
             _mirror(C_a[i + 1], rows, above)
-        return True
 
-    # What a sweep takes from its own rows, if there are several: guesses at first. True: a symmetric matrix.
-    unknown = [(P, False), (C_a, True), (data.C_delta, True), (data.R, False)] + skip * [(A, False), (C_h, True)]
+    # What a sweep takes from its own rows, if there are several; and whether it is symmetric.
+    unknown = [(H_h, False), (S_h, False), (data.R, False), (C_a, True), (data.C_delta, True)]
+    unknown += [(A, False), (C_h, True)] if skip else []
 
-    def settle(rows) -> bool:
-        """Sweep over a block of rows until nothing changes; False if a guess leads nowhere."""
-        now, last = slice(rows.stop), None
-        for X, symmetric in unknown:
-            _extrapolate(X, rows, symmetric)
-        scales = [np.abs(X[..., :rows.start:BLOCK, :]).max() for X, _ in unknown]          # of some rows: enough for a scale
-        for count in range(BLOCK):                         # each sweep makes one more row exact: so many always suffice
-            before = [X[..., rows, now].copy() for X, _ in unknown]
-            try:
-                if not sweep(rows):
-                    return False
-            except np.linalg.LinAlgError:
-                return False
-            change = max(np.abs(X[..., rows, now] - old).max() / scale for (X, _), old, scale in zip(unknown, before, scales))
-            if not change < 1e-2:
-                return False
-            if count and change * change / last < 1e-14:   # what the next sweep would change
-                return True
-            last = change
-        return True
+    def sweep_window(rows) -> np.ndarray:
+        """Sweep over several rows; by what share of the largest entries `unknown` has moved in each of them."""
+        now, lower = slice(rows.stop), np.tri(rows.stop)[rows]
+        before = [X[..., rows, now].copy() for X, _ in unknown]
+        if not sweep(rows):
+            raise np.linalg.LinAlgError
+        moved = [np.abs(lower * (X[..., rows, now] - old)) / np.abs(X[..., :rows.start:WINDOW, :]).max()      # of some rows
+                 for (X, _), old in zip(unknown, before)]
+        return np.max([x.max(-1) if x.ndim == 2 else x.max((0, 2)) for x in moved], axis=0)
 
-    t, alone = 0, FIRST_BLOCK                              # rows before `alone` are solved one at a time
+    t, alone, guessed = 0, FIRST, 0                        # rows before `alone` are solved one at a time
     while t < T:
         if t < alone:
-            rows = slice(t, t + 1)
-            if not sweep(rows):
+            if not sweep(slice(t, t + 1)):
                 break
-        else:
-            rows = slice(t, min(t + BLOCK, T))
-            with np.errstate(all="ignore"):
-                settled = settle(rows)
-            if not settled:                                # near the edge of stability nothing can be guessed
-                alone = rows.stop
+            t += 1
+            continue
+        with np.errstate(all="ignore"):
+            if guessed < min(t + 3 * WINDOW // 4, T):
+                new = slice(max(guessed, t), min(t + WINDOW, T))
+                _extrapolate(unknown, new, t)
+                guessed = new.stop
+            try:
+                change = sweep_window(slice(t, guessed))
+            except np.linalg.LinAlgError:
+                change = np.inf
+            if not np.max(change) < 0.01:                  # at the edge of stability nothing can be guessed
+                alone = guessed
                 for X in (state, C_h, *data.matrices):
-                    X[..., rows, :], X[..., rows] = 0.0, 0.0
+                    X[..., t:guessed, :], X[..., t:guessed] = 0.0, 0.0
                 Q[L - 1], C_b[L - 1] = rate * data.causal, 1.0
                 continue
-        t = rows.stop
+        # The first row follows from final ones alone, so that one sweep always makes it final.
+        t += max(1, np.argmax(np.append(change, 1.0) > TOLERANCE))
+    past = slice(t)
+    C_h[L, past, past] = (H_h[-1, past, past] @ C_a[-1, past, past] @ H_h[-1, past, past].T
+                          + S_h[-1, past, past] @ C_b[-1, past, past] @ S_h[-1, past, past].T)
     return data.solution(C_h, C_g, S_h, S_g)
+
 
 def solve_infinite_depth(spectrum: Spectrum, *, n_steps: int, width: float = np.inf, gamma0: float, learning_rate: float,
                          n_samples: float | None = None, batch_size: float | None = None, noise: float = 0.0,
@@ -902,8 +925,9 @@ def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = F
     Returns
     -------
     Cost
-        ``operations = 2/3 T^3 (14 L + 9 K + 8)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
-        a vector of up to T entries a step.
+        ``operations = 2/3 T^3 (12 L + 9 K + 11)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
+        a vector of up to T entries a step. Beyond 192 steps, where several are solved together, each of them is
+        computed some five times, in larger products and less time.
 
     Raises
     ------
@@ -917,10 +941,10 @@ def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = F
     Examples
     --------
     >>> f"{theory_cost(100, 3).operations:.3g}"
-    '3.93e+07'
+    '3.73e+07'
     """
     T, L, K = integer("n_steps", n_steps), integer("n_hidden", n_hidden), integer("n_modes", n_modes)
-    products = 14 * L + (14 * (L - 1) if skip else 0) + 9 * K + 8
+    products = 12 * L + (14 * (L - 1) if skip else 0) + 9 * K + 11
     return Cost(2 / 3 * T**3 * products, memory_needed(T, L, K, skip))
 
 
