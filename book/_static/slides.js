@@ -61,7 +61,8 @@
     away.forEach((other) => other.classList.add("dln-away"));
     root.classList.add("dln-presenting");
     show(here < 0 ? 0 : here);
-    root.requestFullscreen?.().catch(() => {});     // refused in some windows: the slide then fills the window
+    // Refused in some windows: the slide then fills the window. Granted late, when the reader has left: undone.
+    root.requestFullscreen?.().then(() => { if (!presenting()) document.exitFullscreen().then(backToSlide); }, () => {});
   }
 
   function close() {
@@ -69,8 +70,12 @@
     away.forEach((other) => other.classList.remove("dln-away"));
     away = [];
     slides[now].classList.remove("dln-now");
-    if (document.fullscreenElement) document.exitFullscreen();
+    if (document.fullscreenElement) document.exitFullscreen().then(backToSlide, () => {});     // lines break anew
     present.focus({ preventScroll: true });
+    backToSlide();
+  }
+
+  function backToSlide() {
     slides[now].scrollIntoView();
   }
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-CHAPTERS = ["saddles", "mixed", "integrable", "transfer"]
+CHAPTERS = ["saddles", "mixed", "integrable", "transfer", "synthesis"]
 PAGES = ["index", "exercises", "instructor", *[f"slides-{chapter}" for chapter in CHAPTERS]]
 SHOWN = "() => [...document.querySelectorAll('.dln-slide')].flatMap((s, i) => s.getClientRects().length ? [i] : [])"
 
@@ -92,8 +92,8 @@ def test_escape_returns_to_the_page_at_the_slide(open_page):
     page.wait_for_function("!document.documentElement.classList.contains('dln-presenting')")
     assert len(page.evaluate(SHOWN)) == page.locator(".dln-slide").count()
     assert page.locator(".bd-sidebar-primary").is_visible()
-    top = page.evaluate("document.querySelector('#slide-5').getBoundingClientRect().top")
-    assert 0 <= top < 300
+    page.wait_for_function(                                        # the window leaves full screen in its own time
+        "(top => 0 <= top && top < 300)(document.querySelector('#slide-5').getBoundingClientRect().top)", timeout=10_000)
     page.keyboard.press("p")                                       # begins again where the reader is
     assert page.evaluate(SHOWN) == [4]
 
