@@ -56,6 +56,8 @@ COMPARISONS = [
     *(Comparison(f"learning curve of {n} steps, three hidden layers: mean-field theory",
                  "training one network 1000 wide", f"theory_{n}", f"one_network_1000_wide_{n}",
                  "learning curve of 100 to 800 steps", "bench-solver", readme=n == 200) for n in (100, 200, 400, 800)),
+    Comparison("mean-field theory of 800 steps: windows of 32 rows", "one row at a time", "theory_800", "theory_row_by_row_800",
+               "mean-field theory of 800 steps, row by row", "bench-solver"),
     Comparison("learning curve of 200 steps, three hidden layers with skip connections: mean-field theory",
                "training one network 1000 wide", "theory_with_skips", "one_residual_network_1000_wide",
                "learning curve with skip connections", "bench-residual"),
@@ -81,6 +83,8 @@ COMPARISONS = [
     *(Comparison(f"mean-field theory of {n} steps, three hidden layers", f"60 products of {n} × {n} matrices",
                  f"theory_{n}", f"sixty_products_{n}", "mean-field theory of 100 to 800 steps", "bench-solver", "overhead")
       for n in (100, 200, 400, 800)),
+    Comparison("mean-field theory of 800 steps, a quarter as large", "60 products of 800 × 800 matrices",
+               "theory_in_smaller_steps_800", "sixty_products_800", "mean-field theory, smaller steps", "bench-solver", "overhead"),
     Comparison("gradient step in single precision, d = 200", "its three products", "gd_step_single", "its_three_products",
                "gradient step", "bench-gradient-step", "overhead"),
     Comparison(PERCEPTRON_STEP, "its multiplications, as products of square matrices", "perceptron_step_1024",

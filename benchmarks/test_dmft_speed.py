@@ -31,6 +31,16 @@ def test_theory(measure, n):
     measure(solve, n, group=curve_group(n), family="mean-field theory", size=n, rounds=3 if n == 800 else None)
 
 
+def test_theory_in_smaller_steps_800(measure):
+    """The same number of rows, each more like the one before."""
+    measure(lambda: solve(800, learning_rate=0.005), group=curve_group(800), rounds=3)
+
+
+def test_theory_row_by_row_800(measure, monkeypatch):
+    monkeypatch.setattr(dmft, "FIRST", 800)
+    measure(solve, 800, group=curve_group(800), rounds=3)
+
+
 @pytest.mark.parametrize("n", STEPS)
 def test_sixty_products(measure, n):
     """Twenty products a layer: about as many operations as the solver needs."""
