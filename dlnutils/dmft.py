@@ -303,7 +303,7 @@ FIRST, WINDOW, TOLERANCE = 192, 32, 1e-12
 def _mirror(C, rows, block):
     """Rows of a symmetric matrix up to the end of their block, and with them the columns."""
     C[..., rows, :rows.stop] = block
-    C[..., :rows.stop, rows] = np.swapaxes(block, -1, -2)
+    C[..., :rows.stop, rows] = block.swapaxes(-1, -2)
 
 
 def _panels(n):
@@ -334,8 +334,8 @@ def _sandwich(H, C, rows):
     n = rows.stop
     half = H[..., rows, :n] @ C[..., :n, :n]
     if n <= 128:
-        return half @ np.swapaxes(H[..., :n, :n], -1, -2)
-    return np.concatenate([half[..., :end] @ np.swapaxes(H[..., k:end, :end], -1, -2) for k, end in _panels(n)], axis=-1)
+        return half @ H[..., :n, :n].swapaxes(-1, -2)
+    return np.concatenate([half[..., :end] @ H[..., k:end, :end].swapaxes(-1, -2) for k, end in _panels(n)], axis=-1)
 
 
 def _correlate(rows, H, C_a, S, C_b, C):
@@ -353,10 +353,16 @@ def _field(rows, P, C_a, Q, C_b, H, S, C):
     return _correlate(rows, H, C_a, S, C_b, C)
 
 
-def _sum_before(X, rows):
-    """Sums of a matrix over the times before each of the rows."""
-    block = X[rows, :rows.stop]
-    return X[:rows.start, :rows.stop].sum(0) + np.cumsum(block, axis=0) - block
+class _Sum:
+    """Sums of the rows of a matrix before each of some rows; those of final rows are kept."""
+
+    def __init__(self, X):
+        self.X, self.total, self.end = X, np.zeros(len(X)), 0
+
+    def before(self, rows):
+        self.total += self.X[self.end:rows.start].sum(0)
+        self.end, block = rows.start, self.X[rows, :rows.stop]
+        return self.total[:rows.stop] + np.cumsum(block, axis=0) - block
 
 
 def _extrapolate(matrices, rows, known):
@@ -380,7 +386,7 @@ class _Data:
     def __init__(self, spectrum, parameters):
         T, K = parameters["n_steps"], len(spectrum.eigenvalues)
         self.spectrum, self.parameters = spectrum, parameters
-        self.lam, self.target, self.count = (x[:, None] for x in (spectrum.eigenvalues, spectrum.target,
+        self.lam, self.target, self.count = (x[:, None, None] for x in (spectrum.eigenvalues, spectrum.target,
                                                                   spectrum.multiplicity))
         self.H, self.E, self.F = (np.zeros((K, T, T)) for _ in range(3))   # resolvents of error and signal, its response
         self.H1, self.F1 = np.zeros((K, T)), np.zeros((K, T))              # the same applied to a constant
@@ -393,7 +399,7 @@ class _Data:
     def errors(self, rows, S_g, C_g) -> bool:
         """Rows of everything up to the losses; False if they diverge."""
         p, now = self.parameters, slice(rows.stop)
-        lam, count, M, R, H = self.lam[..., None], self.count[..., None], self.M, self.R, self.H
+        lam, count, M, R, H = self.lam, self.count, self.M, self.R, self.H
         samples, batch, noise2 = p["n_samples"], p["batch_size"], p["noise"]**2
         M[rows, now] = S_g[rows, now] / p["gamma0"] + p["learning_rate"] * self.causal[rows, now] * C_g[rows, now]
         start = C_g[rows, now] / (p["width"] * p["gamma0"]**2)                         # the random initial function
@@ -401,7 +407,7 @@ class _Data:
         _resolvent(H, rows, -lam * _times_lower(M[rows, now], R[now, now]))
         if samples:
             driven = _sandwich(M, self.C_delta, rows) / samples
-            _resolvent(R, rows, -_times_lower((count * lam * H[:, rows, now]).sum(0), M[now, now]) / samples)
+            R[rows, now] = self.one[rows, now] - (count * (self.one[rows, now] - H[:, rows, now])).sum(0) / samples
         else:
             if batch:
                 driven = (M[rows, now] * np.diagonal(self.C_delta)[now]) @ M[now, now].T / batch
@@ -409,11 +415,11 @@ class _Data:
         _mirror(self.start, rows, start)
         _mirror(self.forces, rows, start + lam * driven)
         self.H1[:, rows] = H[:, rows, now].sum(2)
-        C_v = (self.target[..., None] * self.H1[:, rows, None] * self.H1[:, None, now]
+        C_v = (self.target * self.H1[:, rows, None] * self.H1[:, None, now]
                + _sandwich(H, self.forces, rows))
         _mirror(self.V, rows, (count * lam * C_v).sum(0) + noise2)
         t = np.arange(rows.start, rows.stop)
-        self.mode_loss[:, rows] = (self.count * self.lam) * np.maximum(C_v[:, t - rows.start, t], 0)
+        self.mode_loss[:, rows] = (count * lam)[..., 0] * np.maximum(C_v[:, t - rows.start, t], 0)
         if samples:
             _mirror(self.C_delta, rows, _sandwich(R, self.V, rows))
         else:
@@ -428,11 +434,11 @@ class _Data:
     def signal(self, rows, C_h0) -> np.ndarray:
         """Rows of the correlation of the input fields, into ``C_h0``; returns those of the first layer's own response."""
         p, now = self.parameters, slice(rows.stop)
-        lam, count, E, F = self.lam[..., None], self.count[..., None], self.E, self.F
+        lam, count, E, F = self.lam, self.count, self.E, self.F
         F[:, rows, now] = lam * _times_lower(self.R[rows, now], self.H[:, now, now])
         E[:, rows, now] = self.one[rows, now] - _times_lower(F[:, rows, now], self.M[now, now])
         self.F1[:, rows] = F[:, rows, now].sum(2)
-        block = (count * (self.target[..., None] * self.F1[:, rows, None] * self.F1[:, None, now]
+        block = (count * (self.target * self.F1[:, rows, None] * self.F1[:, None, now]
                           + _sandwich(F, self.start, rows))).sum(0)
         if p["n_samples"]:
             block += (count * lam * _sandwich(E, self.C_delta, rows)).sum(0) / p["n_samples"]
@@ -519,6 +525,7 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
     # What one layer alone contributes to P and Q; reflections between layers.
     A, B, J, N, D, G = state[9:] if skip else (P, Q, None, None, None, None)
     Q[L - 1], C_b[L - 1], top = rate * data.causal, 1.0, np.zeros(T)
+    sum_S, sum_H = _Sum(S_h[L - 1]), _Sum(H_h[L - 1])
 
     def sweep(rows) -> bool:
         """These rows of everything from all rows before, and of several rows from `unknown`; False if the loss diverges."""
@@ -526,8 +533,8 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
         # Backwards through the layers: the fields that carry errors down. At the top, Q and C_b are those of the output.
         for i in reversed(range(L)):
             if i == L - 1:
-                H_g[i, rows, now] = one + rate * _sum_before(S_h[i], rows)
-                S_g[i, rows, now] = rate * _sum_before(H_h[i], rows)
+                H_g[i, rows, now] = one + rate * sum_S.before(rows)
+                S_g[i, rows, now] = rate * sum_H.before(rows)
                 top[rows] = H_g[i, rows, now].sum(1)
                 block = np.outer(top[rows], top[now]) + _sandwich(S_g[i], C_a[i], rows)
                 _mirror(C_g[i], rows, block)
@@ -587,9 +594,9 @@ def solve_dmft(spectrum: Spectrum, *, n_steps: int, n_hidden: int, width: float 
             t += 1
             continue
         with np.errstate(all="ignore"):
-            if guessed < min(t + 3 * WINDOW // 4, T):
+            if guessed < min(t + WINDOW - 2, T):
                 new = slice(max(guessed, t), min(t + WINDOW, T))
-                _extrapolate(unknown, new, t)
+                _extrapolate(unknown, new, min(t + WINDOW // 2, new.start))      # the first half of a window is good enough
                 guessed = new.stop
             try:
                 change = sweep_window(slice(t, guessed))
@@ -925,7 +932,7 @@ def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = F
     Returns
     -------
     Cost
-        ``operations = 2/3 T^3 (12 L + 9 K + 11)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
+        ``operations = 2/3 T^3 (12 L + 9 K + 9)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
         a vector of up to T entries a step. Beyond 192 steps, where several are solved together, each of them is
         computed some five times, in larger products and less time.
 
@@ -941,10 +948,10 @@ def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = F
     Examples
     --------
     >>> f"{theory_cost(100, 3).operations:.3g}"
-    '3.73e+07'
+    '3.6e+07'
     """
     T, L, K = integer("n_steps", n_steps), integer("n_hidden", n_hidden), integer("n_modes", n_modes)
-    products = 12 * L + (14 * (L - 1) if skip else 0) + 9 * K + 11
+    products = 12 * L + (14 * (L - 1) if skip else 0) + 9 * K + 9
     return Cost(2 / 3 * T**3 * products, memory_needed(T, L, K, skip))
 
 
