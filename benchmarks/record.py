@@ -83,7 +83,7 @@ COMPARISONS = [
     *(Comparison(f"mean-field theory of {n} steps, three hidden layers", f"60 products of {n} × {n} matrices",
                  f"theory_{n}", f"sixty_products_{n}", "mean-field theory of 100 to 800 steps", "bench-solver", "overhead")
       for n in (100, 200, 400, 800)),
-    Comparison("mean-field theory of 800 steps, a quarter as large", "60 products of 800 × 800 matrices",
+    Comparison("mean-field theory of 800 steps, each a quarter as long", "60 products of 800 × 800 matrices",
                "theory_in_smaller_steps_800", "sixty_products_800", "mean-field theory, smaller steps", "bench-solver", "overhead"),
     Comparison("gradient step in single precision, d = 200", "its three products", "gd_step_single", "its_three_products",
                "gradient step", "bench-gradient-step", "overhead"),

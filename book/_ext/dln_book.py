@@ -94,6 +94,11 @@ def figure_cells(notebook: dict):
             yield name, cell
 
 
+def ledger_anchor(key: str) -> str:
+    """Of a part of the ledger page: a paper, or a paper and a label. What goes beyond a paper may repeat one of its labels."""
+    return nodes.make_id(f"ledger-{key}".replace("+", "beyond-"))
+
+
 class Figure(SphinxDirective):
     """``dln-figure:: chapter/section name``: a notebook's figure, taken from its outputs; the content is the caption.
 
@@ -188,7 +193,7 @@ class Ledger(SphinxDirective):
         return f"Figure {figure}" if figure[0].isdigit() else figure[0].upper() + figure[1:]
 
     def titled(self, title: str, key: str) -> nodes.section:
-        part = nodes.section("", nodes.title(title, title), ids=[nodes.make_id(f"ledger-{key}")])
+        part = nodes.section("", nodes.title(title, title), ids=[ledger_anchor(key)])
         self.state.document.note_explicit_target(part)
         return part
 

@@ -23,7 +23,7 @@ from dlnutils import ledger, runner
 from dlnutils.claims import default_parameters
 from dlnutils.runner import package_hash
 
-from dln_book import PAPERS, Ledger, duration, figure_cells, link_to_page, read, sentence, table
+from dln_book import PAPERS, Ledger, duration, figure_cells, ledger_anchor, link_to_page, read, sentence, table
 
 THUMBNAIL_WIDTH = 480              # pixels; a card is about 280 wide, so that the picture stays sharp on fine screens
 
@@ -272,7 +272,7 @@ class Gallery(SphinxDirective):
         claims = nodes.inline("", words, classes=["dln-state", css])
         if self.claims[card.paper, card.figure]:
             claims = nodes.reference("", words, classes=["dln-state", css], internal=True,
-                                     refuri=self.address("book/ledger", f"ledger-{card.paper} {card.figure}"))
+                                     refuri=self.address("book/ledger", ledger_anchor(f"{card.paper} {card.figure}")))
         return out + [sentence(*plain(one_line(card.caption)), classes=["dln-line"]),
                       sentence(link_to_page(card.section), classes=["dln-section"]),
                       sentence(claims, classes=["dln-claims-of"])]
