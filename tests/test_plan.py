@@ -1,4 +1,4 @@
-"""The costed plan: counted operations over the rates of the bench record, whichever benchmarks it has."""
+"""The costed plan: counted operations over the rates of the bench record."""
 
 import json
 import sys
@@ -18,8 +18,7 @@ def record(**medians):
 
 
 def test_hours_are_operations_over_the_measured_rate():
-    old = record(reduced_to_400_neurons=12 * 200**3 / 4e10, theory=0.25, theory_800=9.0)
-    grid, short, long = dln_plan.jobs_of(old, NUMBERS)
+    grid, short, long = dln_plan.jobs_of(record(reduced_step_d_200=12 * 200**3 / 4e10, theory_200=0.25, theory_800=9.0), NUMBERS)
     assert grid.seconds == pytest.approx(12e9 * 120 / 4e10) and grid.bytes == 17 * 8e6
     assert (short.seconds, long.seconds) == (0.25, 9.0)
     rows = {row[0]: row[1:] for row in dln_plan.rows_of([grid, short, long], NUMBERS["busy"])}
@@ -28,11 +27,11 @@ def test_hours_are_operations_over_the_measured_rate():
 
 
 def test_the_largest_measured_size_gives_the_rate():
-    new = record(reduced_to_400_neurons=1.0, reduced_step_d_400=1.0, reduced_step_d_800=12 * 800**3 / 5e10)
-    assert dln_plan.gradient_rate(dln_plan.measured(new)) == (pytest.approx(5e10), 800)
+    several = record(reduced_to_400_neurons=1.0, reduced_step_d_400=1.0, reduced_step_d_800=12 * 800**3 / 5e10)
+    assert dln_plan.gradient_rate(dln_plan.medians_of(several)) == (pytest.approx(5e10), 800)
 
 
 def test_the_committed_record_has_what_the_plan_needs():
     assert len(dln_plan.jobs_of(json.loads((BOOK / "records" / "bench.json").read_text()), NUMBERS)) == 3
     with pytest.raises(KeyError, match="theory_200"):
-        dln_plan.jobs_of(record(reduced_to_400_neurons=1.0), NUMBERS)
+        dln_plan.jobs_of(record(reduced_step_d_400=1.0), NUMBERS)

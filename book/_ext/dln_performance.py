@@ -62,6 +62,11 @@ def read_record(env) -> dict:
     return json.loads(root_file(env, "records/bench.json").read_text(encoding="utf-8"))
 
 
+def medians_of(record: dict) -> dict[str, float]:
+    """Median seconds by the name of the benchmark."""
+    return {entry["name"]: entry["median_seconds"] for group in record["groups"].values() for entry in group}
+
+
 # --- pictures -----------------------------------------------------------------------------------------------------
 
 def lines_of(record: dict, kind: str) -> dict[str, list[dict]]:
@@ -248,7 +253,7 @@ class Bench(SphinxRole):
 
     def run(self):
         record = read_record(self.env)
-        medians = {entry["name"]: entry["median_seconds"] for group in record["groups"].values() for entry in group}
+        medians = medians_of(record)
         laws = {law["name"]: law for law in record["growth"]}
         what, _, names = self.text.partition(" ")
         try:

@@ -6,7 +6,6 @@ record. So the plan follows whatever machine last measured, and no hour on the p
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 from dlnutils import dmft, ledger
 
 from dln_book import read, sentence, table
-from dln_gallery import root_file
+from dln_performance import medians_of, read_record
 
 SECTION = "synthesis/beyond-one-machine"
 POINTS = 10_000                     # 100 x 100, and as many solutions
@@ -44,30 +43,15 @@ class Job(NamedTuple):
     longest: float                  # longest point over mean point
 
 
-def measured(record: dict) -> dict[str, float]:
-    """Median seconds by the name of the benchmark."""
-    return {entry["name"]: entry["median_seconds"] for group in record["groups"].values() for entry in group}
-
-
 def gradient_rate(medians: dict[str, float]) -> tuple[float, int]:
     """Operations a second of the reduced gradient step at the largest d of the record, and that d."""
-    sizes = {int(match[1]): name for name in medians if (match := re.fullmatch(r"reduced_step_d\D*(\d+)\D*", name))}
-    sizes = sizes or {200: "reduced_to_400_neurons"}
-    d = max(sizes)
-    return 12 * d**3 / medians[sizes[d]], d
-
-
-def solver_seconds(medians: dict[str, float], n_steps: int) -> float:
-    """Of one solution with that many steps and three hidden layers."""
-    for name in (f"theory_{n_steps}", *(["theory"] if n_steps == 200 else [])):
-        if name in medians:
-            return medians[name]
-    raise KeyError(f"theory_{n_steps}")
+    d = max((int(match[1]) for name in medians if (match := re.fullmatch(r"reduced_step_d_(\d+)", name))), default=SIZE)
+    return 12 * d**3 / medians[f"reduced_step_d_{d}"], d
 
 
 def jobs_of(record: dict, numbers: dict[str, float]) -> list[Job]:
     """The three columns."""
-    medians = measured(record)
+    medians = medians_of(record)
     rate, _ = gradient_rate(medians)
     operations = 12 * SIZE**3 * numbers["steps"]
     jobs = [Job(f"phase diagram, 100 × 100 points, d = {SIZE}", operations, operations / rate,
@@ -75,7 +59,7 @@ def jobs_of(record: dict, numbers: dict[str, float]) -> list[Job]:
     for n_steps in (200, 800):
         cost = dmft.theory_cost(n_steps, LAYERS)
         jobs.append(Job(f"10 000 mean-field solutions, T = {n_steps}, L = {LAYERS}", cost.operations,
-                        solver_seconds(medians, n_steps), cost.bytes,
+                        medians[f"theory_{n_steps}"], cost.bytes,
                         math.ceil((2 * 8 * n_steps + 1000) / BLOCK), 1.0))      # two curves of T numbers, and names
     return jobs
 
@@ -135,14 +119,14 @@ class Plan(SphinxDirective):
         if set(numbers) != set(CLAIMS):
             return [sentence("The plan appears here once its notebook has been run: ", nodes.literal("", f"dln run {SECTION}"),
                              ".", classes=["dln-missing"])]
-        record = json.loads(root_file(self.env, "records/bench.json").read_text(encoding="utf-8"))
+        record = read_record(self.env)
         try:
             jobs = jobs_of(record, numbers)
         except KeyError as error:
             logging.getLogger(__name__).warning("dln-plan: records/bench.json has no benchmark %s", error,
                                                 location=self.get_location())
             return []
-        rate, d = gradient_rate(measured(record))
+        rate, d = gradient_rate(medians_of(record))
         return [table(("", *(job.title for job in jobs)), rows_of(jobs, numbers["busy"]), (28, 24, 24, 24), ["dln-plan"]),
                 sentence(f"Rates measured on {record['date']} on one core of this processor: {record['processor']}. Gradient "
                          f"step: {two(rate / 1e9)} billion operations a second, at d = {d} with 64-bit numbers. Solver: "
