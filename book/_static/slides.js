@@ -5,6 +5,7 @@
   if (!slides.length) return;
   const root = document.documentElement;
   let now = 0;
+  let returned = false;     // the slides were left and the reader has not moved the page since
   let away = [];            // what is hidden while presenting: everything that is not on the way to the slides
 
   const element = (tag, attributes = {}, text = "") => {
@@ -53,16 +54,18 @@
   }
 
   function open() {
-    // Begin where the reader is: with the first slide that reaches below the top third of the window.
-    const here = slides.findIndex((slide) => slide.getBoundingClientRect().bottom > window.innerHeight / 3);
+    // Begin where the reader is: with the slide that was left, or, once the reader has moved the page, with the first
+    // that reaches below the top third of the window.
+    const here = returned ? now : slides.findIndex((slide) => slide.getBoundingClientRect().bottom > window.innerHeight / 3);
     for (let inner = slides[0]; inner !== document.body; inner = inner.parentElement)
       for (const other of inner.parentElement.children)
         if (other !== inner && other !== bar && !slides.includes(other)) away.push(other);
     away.forEach((other) => other.classList.add("dln-away"));
     root.classList.add("dln-presenting");
+    returned = false;
     show(here < 0 ? 0 : here);
     // Refused in some windows: the slide then fills the window. Granted late, when the reader has left: undone.
-    root.requestFullscreen?.().then(() => { if (!presenting()) document.exitFullscreen().then(backToSlide); }, () => {});
+    root.requestFullscreen?.().then(() => { if (!presenting()) document.exitFullscreen(); }).catch(() => {});
   }
 
   function close() {
@@ -70,14 +73,20 @@
     away.forEach((other) => other.classList.remove("dln-away"));
     away = [];
     slides[now].classList.remove("dln-now");
-    if (document.fullscreenElement) document.exitFullscreen().then(backToSlide, () => {});     // lines break anew
+    if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
     present.focus({ preventScroll: true });
+    returned = true;
     backToSlide();
   }
 
+  // The window leaves full screen in its own time, and its lines then break anew: the slide stays in view until the
+  // reader moves the page.
   function backToSlide() {
-    slides[now].scrollIntoView();
+    if (returned) slides[now].scrollIntoView();
   }
+  window.addEventListener("resize", backToSlide);
+  for (const moved of ["wheel", "pointerdown", "touchstart"])
+    document.addEventListener(moved, () => { returned = false; }, { passive: true });
 
   function toggleHints() {
     hints.setAttribute("aria-pressed", String(root.classList.toggle("dln-hints")));
@@ -95,6 +104,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
     if (!presenting()) {
       if (["p", "P", "f", "F"].includes(event.key)) { event.preventDefault(); open(); }
+      else if (event.key !== "Enter") returned = false;
       return;
     }
     const onButton = event.target.closest("button, a");
@@ -111,5 +121,8 @@
     if (Math.abs(across) > 50 && Math.abs(across) > 2 * Math.abs(down)) show(now + (across < 0 ? 1 : -1));
   }, { passive: true });
 
-  document.addEventListener("fullscreenchange", () => { if (!document.fullscreenElement && presenting()) close(); });
+  document.addEventListener("fullscreenchange", () => {
+    if (!document.fullscreenElement && presenting()) close();
+    else backToSlide();
+  });
 })();

@@ -94,8 +94,25 @@ def test_escape_returns_to_the_page_at_the_slide(open_page):
     assert page.locator(".bd-sidebar-primary").is_visible()
     page.wait_for_function(                                        # the window leaves full screen in its own time
         "(top => 0 <= top && top < 300)(document.querySelector('#slide-5').getBoundingClientRect().top)", timeout=10_000)
-    page.keyboard.press("p")                                       # begins again where the reader is
+    page.keyboard.press("p")                                       # begins again with the slide that was left
     assert page.evaluate(SHOWN) == [4]
+
+
+def test_the_slide_that_was_left_stays_in_view_until_the_reader_moves_the_page(open_page):
+    page = open_page("slides-mixed")
+    page.keyboard.press("p")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    in_view = "(top => 0 <= top && top < 300)(document.querySelector('#slide-5').getBoundingClientRect().top)"
+    for width in [700, 1100]:                                      # as when full screen ends late: all lines break anew
+        page.set_viewport_size({"width": width, "height": 720})
+        page.wait_for_function(in_view, timeout=10_000)
+    page.evaluate("window.scrollTo(0, 0)")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("document.querySelector('#slide-1').getBoundingClientRect().top > 0")
+    page.keyboard.press("p")                                       # and then begins where the reader is
+    assert page.evaluate(SHOWN) == [0]
 
 
 def test_buttons_and_nothing_else_can_be_reached_while_presenting(open_page):
