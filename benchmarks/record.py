@@ -56,7 +56,7 @@ COMPARISONS = [
     *(Comparison(f"learning curve of {n} steps, three hidden layers: mean-field theory",
                  "training one network 1000 wide", f"theory_{n}", f"one_network_1000_wide_{n}",
                  "learning curve of 100 to 800 steps", "bench-solver", readme=n == 200) for n in (100, 200, 400, 800)),
-    Comparison("mean-field theory of 800 steps: windows of 32 rows", "one row at a time", "theory_800", "theory_row_by_row_800",
+    Comparison("mean-field theory of 800 steps: windows of 24 rows", "one row at a time", "theory_800", "theory_row_by_row_800",
                "mean-field theory of 800 steps, row by row", "bench-solver"),
     Comparison("learning curve of 200 steps, three hidden layers with skip connections: mean-field theory",
                "training one network 1000 wide", "theory_with_skips", "one_residual_network_1000_wide",
