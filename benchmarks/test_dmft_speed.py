@@ -28,12 +28,12 @@ def curve_group(n):
 
 @pytest.mark.parametrize("n", STEPS)
 def test_theory(measure, n):
-    measure(solve, n, group=curve_group(n), family="mean-field theory", size=n, rounds=3 if n == 800 else None)
+    measure(solve, n, group=curve_group(n), family="mean-field theory", size=n, rounds=5 if n == 800 else None)
 
 
 def test_theory_in_smaller_steps_800(measure):
     """The same number of rows, each more like the one before."""
-    measure(lambda: solve(800, learning_rate=0.005), group=curve_group(800), rounds=3)
+    measure(lambda: solve(800, learning_rate=0.005), group=curve_group(800), rounds=5)
 
 
 def test_theory_row_by_row_800(measure, monkeypatch):
@@ -49,7 +49,7 @@ def test_sixty_products(measure, n):
     def products():
         for _ in range(60):
             np.matmul(A, A, out=out)
-    measure(products, group=curve_group(n), family="sixty products of matrices", size=n)
+    measure(products, group=curve_group(n), family="sixty products of matrices", size=n, rounds=5 if n == 800 else None)
 
 
 @pytest.mark.parametrize("n", STEPS)
