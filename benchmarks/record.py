@@ -7,6 +7,7 @@ from that file alone. Run this file to write the README's table anew: ``python b
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import json
 import os
 from pathlib import Path
@@ -173,12 +174,20 @@ def fitted(sizes, medians) -> dict:
 
 # --- the record -----------------------------------------------------------------------------------------------------
 
+def torch_version() -> dict[str, str]:
+    """Of torch, which is no part of the environment and is measured where it happens to be installed."""
+    try:
+        return {"torch": importlib.metadata.version("torch")}
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+
+
 def make_record(benchmarks: list[dict]) -> dict:
     """The record of a run from pytest-benchmark's list: groups, comparisons, growth; every ratio within this one run."""
     groups, families = {}, {}
     for bench in benchmarks:
         groups.setdefault(bench["group"], []).append(bench)
-    record = {"date": datetime.date.today().isoformat(), "processor": runner.processor(), "versions": runner.versions(),
+    record = {"date": datetime.date.today().isoformat(), "processor": runner.processor(), "versions": runner.versions() | torch_version(),
               "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"), "timer": "processor time",
               "package_hash": runner.package_hash(), "groups": {}}
     for group, members in groups.items():

@@ -949,8 +949,8 @@ def theory_cost(n_steps: int, n_hidden: int, *, n_modes: int = 1, skip: bool = F
     -------
     Cost
         ``operations = 2/3 T^3 (12 L + 9 K + 9)``, with skips 14 (L - 1) more in the bracket: so many products of a matrix and
-        a vector of up to T entries a step. Beyond 192 steps, where several are solved together, each of them is
-        computed some five times, in larger products and less time.
+        a vector of up to T entries a step. Beyond 224 steps, where several are solved together, each of them is
+        computed some four times, in larger products and less time.
 
     Raises
     ------

@@ -179,7 +179,8 @@ class Performance(SphinxDirective):
         threads = {"1": "one thread"}.get(record["blas_threads"], f"{record['blas_threads']} threads")
         rows = (("Date", record["date"]), ("Processor", record["processor"]), ("Threads", threads),
                 ("Clock", record["timer"]),
-                ("Versions", f"Python {versions['python']}, NumPy {versions['numpy']}, SciPy {versions['scipy']}"),
+                ("Versions", ", ".join(f"{name} {versions[name.lower()]}" for name in ("Python", "NumPy", "SciPy", "torch")
+                                       if name.lower() in versions)),
                 ("Measured", fresh))
         out = nodes.bullet_list(classes=["dln-shared"])
         out += [nodes.list_item("", sentence(nodes.strong("", name), f" {value}")) for name, value in rows]
