@@ -187,7 +187,8 @@ def make_record(benchmarks: list[dict]) -> dict:
     groups, families = {}, {}
     for bench in benchmarks:
         groups.setdefault(bench["group"], []).append(bench)
-    record = {"date": datetime.date.today().isoformat(), "processor": runner.processor(), "versions": runner.versions() | torch_version(),
+    record = {"date": datetime.date.today().isoformat(), "processor": runner.processor(),
+              "versions": runner.versions() | torch_version(),
               "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"), "timer": "processor time",
               "package_hash": runner.package_hash(), "groups": {}}
     for group, members in groups.items():

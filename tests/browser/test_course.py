@@ -108,8 +108,10 @@ def test_the_slide_that_was_left_stays_in_view_until_the_reader_moves_the_page(o
     for width in [700, 1100]:                                      # as when full screen ends late: all lines break anew
         page.set_viewport_size({"width": width, "height": 720})
         page.wait_for_function(in_view, timeout=10_000)
-    page.evaluate("window.scrollTo(0, 0)")
+    page.evaluate("document.addEventListener('wheel', () => { window.wheeled = true; })")
     page.mouse.wheel(0, -100)
+    page.wait_for_function("window.wheeled")                       # the page has seen it before it is scrolled to its top
+    page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_function("document.querySelector('#slide-1').getBoundingClientRect().top > 0")
     page.keyboard.press("p")                                       # and then begins where the reader is
     assert page.evaluate(SHOWN) == [0]
