@@ -6,13 +6,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH := .venv/.installed-bench
 BROWSER := .venv/.installed-browser
+LINT := .venv/.installed-lint
 
 # One BLAS thread: more change the last digits, and the work is already parallel over notebooks and tests.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export DLN_CACHE := off
 
-.PHONY: env book html pdf test browser-test bench clean
+.PHONY: env book html pdf test test-rounding browser-test lint bench pins clean
 
 env: $(STAMP)
 
@@ -32,6 +33,10 @@ $(BROWSER): $(STAMP)
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test,pdf,browser]"
 	@touch $@
 
+$(LINT): $(STAMP)
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[book,test,pdf,lint]"
+	@touch $@
+
 book: $(STAMP)
 	$(BIN)/dln run
 	$(BIN)/dln build
@@ -45,16 +50,31 @@ pdf: $(BROWSER)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+# Every notebook with three other roundings: what fails here fails on somebody's machine. CI runs one of them.
+test-rounding: $(STAMP)
+	for kind in own haswell nehalem; do DLN_ROUNDING=$$kind $(BIN)/python -m pytest notebooks -n 2 || exit 1; done
+
 # Built once here, not once a worker; worksteal keeps the tests of a page together, so that it is opened once.
 browser-test: $(BROWSER)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make: no chromium was found, which opens the pages; install it (on Debian: apt install chromium)"; exit 1; }
 	$(BIN)/dln build --committed
-	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist worksteal
+	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist worksteal || { \
+	  echo "make: what failed is tried once more, alone: a browser that had to wait passes now, a defect fails again"; \
+	  DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" --last-failed --last-failed-no-failures none; }
+
+lint: $(LINT)
+	$(BIN)/ruff check
+	$(BIN)/python -m dlnutils.press.examples _build/lint
+	$(BIN)/pyright
 
 bench: $(BENCH)
 	mkdir -p _build
 	$(BIN)/python -m pytest benchmarks -o addopts="" --benchmark-json=_build/bench.json
 	@echo "the record is records/bench.json"
 
+# After a change of the packages in pyproject.toml: what is pinned stays as it is; take its line out of constraints.txt to renew it.
+pins: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --no-annotate --no-header -q -o constraints.txt
+
 clean:
-	rm -rf _build .pytest_cache
+	rm -rf _build .pytest_cache .ruff_cache

@@ -7,9 +7,9 @@ import time
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")         # before numpy is imported; ratios of threads are not our subject
 
-import pytest                                                                               # noqa: E402
+import pytest  # noqa: E402
 
-import record as bench_record                                                               # noqa: E402
+from dlnutils.press import bench as bench_record  # noqa: E402
 
 SHORTEST_ROUND = 0.02                                      # seconds: the clock and the scheduler are then well below 1 %
 BUDGET = 1.5                                               # seconds for all rounds of what is not slower than that

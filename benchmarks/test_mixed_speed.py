@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dlnutils import datasets, mixed
+from dlnutils import mixed, tasks
 
 WIDTH, GAMMA_SIGMA2 = 150_424, -2.0                        # floor(200^2.25)
 
 
 def target(d, dtype=np.float64):
-    A_star, E = datasets.low_rank_task(d, 5, np.random.default_rng(0))
+    A_star, E = tasks.low_rank_task(d, 5, rng=0)
     return (A_star + E).astype(dtype)
 
 

@@ -1,10 +1,10 @@
-"""Speed of a training step of the perceptron, beside the matrix products it is made of, and beside torch where it is installed."""
+"""Speed of a training step of the perceptron, beside the matrix products it is made of and beside torch where it is installed."""
 
 import numpy as np
 import pytest
 
-from dlnutils.parameterizations import build
-from record import PERCEPTRON, perceptron_operations, perceptron_shapes
+from dlnutils.perceptron import build
+from dlnutils.press.bench import PERCEPTRON, perceptron_operations, perceptron_shapes
 
 WIDTH, DEPTH, BATCH, INPUTS, CLASSES = 1024, *PERCEPTRON.values()
 STEP = "training step of the 6 x 1024 perceptron at batch 512"
@@ -31,7 +31,7 @@ def test_products_of_a_step(measure):
 @pytest.mark.parametrize("width", (256, 512, 1024, 2048))
 def test_perceptron_step(measure, width):
     X, y = data()
-    net = build("mup", DEPTH, width, (INPUTS, CLASSES), "relu", 0.01, np.random.default_rng(0))
+    net = build("mup", DEPTH, width, INPUTS, CLASSES, "relu", 0.01, rng=0)
     measure(net.step, X, y, group=STEP if width == WIDTH else f"training step of the 6 x {width} perceptron at batch 512",
             family="perceptron step", size=width)
 

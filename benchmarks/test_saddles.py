@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from dlnutils import datasets, linear_networks, saddles
+from dlnutils import datasets, initial_weights, linear_networks, saddles, tasks
 
 ODE = {"method": "DOP853", "rtol": 1e-9, "atol": 1e-12}
 
@@ -53,7 +53,7 @@ def test_deep_ode(measure, n):
 @pytest.fixture(scope="module")
 def digits():
     images, labels = datasets.mnist()
-    return linear_networks.correlations(images, datasets.one_hot(labels))
+    return linear_networks.correlations(images, tasks.one_hot(labels))
 
 
 DEEP = "20 layers on MNIST at one rate, 50 steps"
@@ -66,7 +66,7 @@ def test_reduced_to_its_modes(measure, digits):
 
 
 def test_explicit_width_1000(measure, digits):
-    start = linear_networks.decoupled_init(digits[0], [784] + [1000] * 18 + [10], 1e-3, np.random.default_rng(0))
+    start = initial_weights.decoupled_init(digits[0], [784] + [1000] * 18 + [10], 1e-3, np.random.default_rng(0))
 
     def train():
         linear_networks.gradient_descent(start, *digits, learning_rate=0.5, n_steps=50, every=50)
@@ -80,7 +80,7 @@ SIZES = (20, 40, 80, 160)
 
 def balanced_start(n):
     """Balanced weights, a correlation whose strengths do not depend on the size, and 50 times."""
-    Q = linear_networks.orthogonal_matrix(n, np.random.default_rng(1))
+    Q = initial_weights.orthogonal_matrix(n, np.random.default_rng(1))
     sigma = np.random.default_rng(2).normal(size=(n, n)) * (20 / n)**0.5 / 4
     return 0.1 * Q, 0.1 * Q.T, sigma, np.linspace(0, 10, 50)
 

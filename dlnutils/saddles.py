@@ -8,26 +8,25 @@ input-output correlation, ``u`` the strength of the network's map along it, ``u0
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.special import digamma, expit, exprel, polygamma
+from numpy.typing import ArrayLike, NDArray
 
-from ._validation import integer, matrix, real
+from ._validation import common_shape, integer, matrix, number, real
 
-__all__ = [
-    "two_layer_mode_strength", "two_layer_learning_time", "two_layer_unbalanced", "deep_mode_time",
-    "deep_mode_strength", "deep_mode_time_infinite", "max_hessian_eigenvalue", "random_start_delay", "riccati_flow",
-    "noisy_teacher_modes",
-]
+__all__ = ["two_layer_mode_strength", "two_layer_learning_time", "two_layer_unbalanced", "deep_mode_time",
+           "deep_mode_strength", "deep_mode_time_infinite", "max_hessian_eigenvalue", "random_start_delay", "riccati_flow",
+           "noisy_teacher_modes"]
 
 _AT_SADDLE = "u0 = 0 is the saddle itself, which gradient flow never leaves"
 
 
-def _checked_modes(s, u0, tau):
+def _checked_modes(s: ArrayLike, u0: ArrayLike, tau: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
     return real("s", s, at_least=0.0), real("u0", u0, above=0.0, hint=_AT_SADDLE), real("tau", tau, above=0.0)
 
 
-def two_layer_mode_strength(t, s, u0, tau=1.0, d=1.0):
+def two_layer_mode_strength(t: ArrayLike, s: ArrayLike, u0: ArrayLike, tau: ArrayLike = 1.0, d: ArrayLike = 1.0) -> NDArray:
     r"""Strength of one mode of a balanced two-layer network after time ``t``.
 
     Solves ``tau du/dt = 2 u (s - d u)``: a sigmoid from ``u0`` to ``s / d`` at rate ``2 s / tau``.
@@ -55,21 +54,25 @@ def two_layer_mode_strength(t, s, u0, tau=1.0, d=1.0):
 
     Examples
     --------
+    >>> from dlnutils.saddles import two_layer_mode_strength
     >>> two_layer_mode_strength([0.0, 5.0, 1e6], s=1.0, u0=0.001).round(6)
     array([0.001   , 0.956613, 1.      ])
     """
     s, u0, tau = _checked_modes(s, u0, tau)
     t, d = real("t", t, at_least=0.0), real("d", d, above=0.0)
+    common_shape(t=t, s=s, u0=u0, tau=tau, d=d)
     x = 2 * s * t / tau
-    # Two positive terms, so nothing cancels; exprel(-x) = (1 - e^-x) / x makes s = 0 an ordinary case.
-    return (u0 / (np.exp(-x) + 2 * d * u0 * t / tau * exprel(-x)))[()]
+    # u = u0 / (e^-x + 2 d u0 t / tau (1 - e^-x) / x): two positive terms, and (1 - e^-x) / x is 1 at s = 0.
+    mean = np.where(x > 0, -np.expm1(-x) / np.where(x > 0, x, 1), 1)
+    return (u0 / (np.exp(-x) + 2 * d * u0 * t / tau * mean))[()]
 
 
-def _checked_interval(u, s, u0, tau):
+def _checked_interval(u: ArrayLike, s: ArrayLike, u0: ArrayLike, tau: ArrayLike) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Validate a passage from u0 to u; return broadcast arrays."""
     s, u0, tau = _checked_modes(s, u0, tau)
     u = real("u", u, above=0.0)
-    u, s, u0, tau = np.broadcast_arrays(u, s, u0, tau)
+    shape = common_shape(u=u, s=s, u0=u0, tau=tau)
+    u, s, u0, tau = (np.broadcast_to(array, shape) for array in (u, s, u0, tau))
     for bad, why in (
         ((u == s) | (u0 == s), "u = s or u0 = s: the fixed point is reached only after infinite time"),
         ((u - s) * (u0 - s) < 0, "u and u0 lie on opposite sides of s, which the flow never crosses"),
@@ -81,7 +84,7 @@ def _checked_interval(u, s, u0, tau):
     return u, s, u0, tau
 
 
-def _log_ratio(numerator, denominator):
+def _log_ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     """log(numerator / denominator) to full precision when they are close, without overflow when they are not."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         close = np.abs(numerator - denominator) < denominator / 2
@@ -89,8 +92,8 @@ def _log_ratio(numerator, denominator):
                         np.log(numerator) - np.log(denominator))
 
 
-def _odds(u, s, u0):
-    """``y`` and ``ln(1 + s y)``, the logarithm of u (s - u0) / (u0 (s - u)); y is positive on both sides of s."""
+def _odds(u: NDArray, s: NDArray, u0: NDArray) -> tuple[NDArray, NDArray]:
+    """``y = (u - u0) / (u0 (s - u))`` and ``ln(1 + s y) = ln[u (s - u0) / (u0 (s - u))]``; y > 0 on both sides of s."""
     with np.errstate(over="ignore"):
         y = (u - u0) / (s - u) / u0
         logs = np.log1p(s * y)
@@ -98,7 +101,7 @@ def _odds(u, s, u0):
     return y, np.where(beyond, _log_ratio(u, u0) + np.log1p(np.where(beyond, (u - u0) / (s - u), 0.0)), logs)
 
 
-def two_layer_learning_time(u, s, u0, tau=1.0):
+def two_layer_learning_time(u: ArrayLike, s: ArrayLike, u0: ArrayLike, tau: ArrayLike = 1.0) -> NDArray:
     r"""Time a balanced two-layer mode takes from ``u0`` to ``u``; the inverse of :func:`two_layer_mode_strength`.
 
     Parameters
@@ -124,6 +127,7 @@ def two_layer_learning_time(u, s, u0, tau=1.0):
 
     Examples
     --------
+    >>> from dlnutils.saddles import two_layer_learning_time
     >>> float(two_layer_learning_time(0.5, s=1.0, u0=0.001).round(6))
     3.453377
     """
@@ -132,14 +136,19 @@ def two_layer_learning_time(u, s, u0, tau=1.0):
     return (tau / 2 * np.where(s > 0, logs / np.where(s > 0, s, 1.0), y))[()]
 
 
-def two_layer_unbalanced(t, a0, b0, s, tau=1.0):
+def two_layer_unbalanced(t: ArrayLike, a0: ArrayLike, b0: ArrayLike, s: ArrayLike,
+                         tau: ArrayLike = 1.0) -> tuple[NDArray, NDArray]:
     r"""Both weights of one mode, ``tau da/dt = b (s - ab)``, ``tau db/dt = a (s - ab)``, from any start.
 
     With ``p = a + b``, ``m = a - b`` the product ``k = p m = a^2 - b^2`` is conserved and ``p^2`` obeys a scalar
-    Riccati equation. Written with ``D = sqrt(4 s^2 + k^2)``, ``q = k / (2 s + D)`` and ``E = exp(-D t / tau)``, its
-    solution is a positive matrix acting on the start,
+    Riccati equation. Written with ``D = sqrt(4 s^2 + k^2)``, ``q = k / (2 s + D)``, ``E = exp(-D t / tau)`` and
+    ``G = (1 - E) / (2 s + D)``, its solution is ``p = p0 P / M``, ``m = m0 M / P`` with
 
-    ``a ~ a0 [(1 + q)^2 + E (1 - q)^2] + b0 (1 - q^2)(1 - E)``, and ``b`` likewise with ``a0, b0, q -> b0, a0, -q``,
+    ``P^2 = 1 + m0^2 G + q^2 E``, ``M^2 = E + p0^2 G + q^2``.
+
+    The weights themselves are a positive matrix acting on the start,
+
+    ``2 P M a = a0 [(1 + q)^2 + E (1 - q)^2] + b0 (1 - q^2)(1 - E)``, and ``b`` likewise with ``a0, b0, q -> b0, a0, -q``,
 
     so nothing overflows, and nothing cancels that does not cancel in the network.
 
@@ -164,52 +173,51 @@ def two_layer_unbalanced(t, a0, b0, s, tau=1.0):
 
     Examples
     --------
+    >>> from dlnutils.saddles import two_layer_unbalanced
     >>> a, b = two_layer_unbalanced(1.0, a0=0.1, b0=1.0, s=1.0)
     >>> float(a.round(6)), float(b.round(6))
     (0.655565, 1.191539)
     """
     t, tau = real("t", t, at_least=0.0), real("tau", tau, above=0.0)
     a0, b0, s = real("a0", a0), real("b0", b0), real("s", s, at_least=0.0)
+    common_shape(t=t, a0=a0, b0=b0, s=s, tau=tau)
     p0, m0 = a0 + b0, a0 - b0
     k = p0 * m0
-    rate = np.hypot(2 * s, k)
-    top = 2 * s + rate
-    still = top == 0                                       # s = 0 and k = 0: algebraic instead of exponential
-    safe = np.where(still, 1.0, top)
-    decay = np.exp(-rate * t / tau)
-    grown = np.sqrt(np.where(still, t / (2 * tau), -np.expm1(-rate * t / tau) / safe))
-    q = np.where(still, 0.0, k / safe)
-    up = np.hypot(np.hypot(1.0, m0 * grown), q * np.sqrt(decay))
-    down = np.hypot(np.hypot(np.sqrt(decay), p0 * grown), q)
+    D = np.hypot(2 * s, k)                                 # D = sqrt(4 s^2 + k^2)
+    algebraic = D == 0                                     # s = 0 and k = 0: G -> t / (2 tau), q -> 0
+    safe = np.where(algebraic, 1.0, 2 * s + D)
+    E = np.exp(-D * t / tau)
+    rest = -np.expm1(-D * t / tau)                         # 1 - E
+    root_G = np.sqrt(np.where(algebraic, t / (2 * tau), rest / safe))
+    q = np.where(algebraic, 0.0, k / safe)
+    P = np.hypot(np.hypot(1.0, m0 * root_G), q * np.sqrt(E))             # sqrt(1 + m0^2 G + q^2 E)
+    M = np.hypot(np.hypot(np.sqrt(E), p0 * root_G), q)                   # sqrt(E + p0^2 G + q^2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # On the saddle's stable manifold p stays 0 and m may decay to 0: the ratio of the two roots is infinite there.
-        p, m = np.where(p0 == 0, 0.0, p0 * (up / down)), m0 * (down / up)
-        # 1 - |q| without cancellation; it decides the small weight of a very unbalanced pair.
-        near = np.where(still, 1.0, 2 * s * (top + np.abs(k)) / ((rate + np.abs(k)) * safe))
-        plus, minus = np.where(k > 0, 1 + q, near), np.where(k > 0, near, 1 - q)
-        mixed = plus * minus * -np.expm1(-rate * t / tau)
-        a = (a0 * (plus**2 + decay * minus**2) + b0 * mixed) / (2 * up * down)
-        b = (b0 * (minus**2 + decay * plus**2) + a0 * mixed) / (2 * up * down)
-    direct = ~still & ((a0 * b0 >= 0) & (k != 0) | (np.abs(k) > 2 * s))
-    return np.where(direct, a, (p + m) / 2)[()], np.where(direct, b, (p - m) / 2)[()]
+        # p = p0 P / M, m = m0 M / P. On the saddle's stable manifold p = 0 stays, m may decay to 0, and P / M is infinite.
+        p, m = np.where(p0 == 0, 0.0, p0 * (P / M)), m0 * (M / P)
+        # 1 - |q| = 2 s (2 s + D + |k|) / ((D + |k|)(2 s + D)): no cancellation; the small weight of an unbalanced pair needs it.
+        one_minus_abs_q = np.where(algebraic, 1.0, 2 * s * (2 * s + D + np.abs(k)) / ((D + np.abs(k)) * safe))
+        one_plus_q, one_minus_q = np.where(k > 0, 1 + q, one_minus_abs_q), np.where(k > 0, one_minus_abs_q, 1 - q)
+        exchange = one_plus_q * one_minus_q * rest         # (1 - q^2)(1 - E), what one weight gives to the other
+        a = (a0 * (one_plus_q**2 + E * one_minus_q**2) + b0 * exchange) / (2 * P * M)
+        b = (b0 * (one_minus_q**2 + E * one_plus_q**2) + a0 * exchange) / (2 * P * M)
+    # The matrix where a0 b0 >= 0 (its terms add up) or |k| > 2 s (p and m cancel); else a = (p + m) / 2, b = (p - m) / 2.
+    by_matrix = ~algebraic & ((a0 * b0 >= 0) & (k != 0) | (np.abs(k) > 2 * s))
+    return np.where(by_matrix, a, (p + m) / 2)[()], np.where(by_matrix, b, (p - m) / 2)[()]
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
 
-def _panels(function, low, high, n_panels):
-    """Composite Gauss-Legendre integral of ``function`` from ``low`` to ``high`` (arrays of one shape)."""
-    return _panels_of_width(function, low, high - low, n_panels)
-
-
-def _panels_of_width(function, low, width, n_panels):
-    width = width / n_panels
+def _integral(function: Callable[[NDArray], NDArray], low: NDArray, length: NDArray, n_panels: int) -> NDArray:
+    """Composite Gauss-Legendre integral of ``function`` from ``low`` to ``low + length`` (arrays of one shape)."""
+    width = length / n_panels
     middle = low[..., None] + width[..., None] * (np.arange(n_panels) + 0.5)
     points = middle[..., None] + (width / 2)[..., None, None] * _NODES
     return (function(points) * _WEIGHTS).sum((-1, -2)) * width / 2
 
 
-def deep_mode_time(u, s, u0, n_weights, tau=1.0):
+def deep_mode_time(u: ArrayLike, s: ArrayLike, u0: ArrayLike, n_weights: int, tau: ArrayLike = 1.0) -> NDArray:
     r"""Time a balanced mode of a network with ``n_weights`` weight matrices takes from ``u0`` to ``u``.
 
     Integrates ``tau du/dt = L u^(2 - 2/L) (s - u)``, ``L = n_weights = N_l - 1``. With ``x = u / s`` and
@@ -241,6 +249,7 @@ def deep_mode_time(u, s, u0, n_weights, tau=1.0):
 
     Examples
     --------
+    >>> from dlnutils.saddles import deep_mode_time
     >>> float(deep_mode_time(0.5, s=1.0, u0=0.001, n_weights=4).round(6))
     15.529152
     """
@@ -250,62 +259,68 @@ def deep_mode_time(u, s, u0, n_weights, tau=1.0):
         return two_layer_learning_time(u, s, u0, tau)
     if n == 1:
         return (tau * np.log1p((u - u0) / (s - u)))[()]
+    # L t / tau = s^(q - 1) int x^(q - 1) / (1 - x) dx with q = 2/L - 1, p = q + 1, from x = u0 / s to u / s.
     p = 2 / n
     q = p - 1
     time = np.empty(u.shape)
     below, above, zero = (u < s), (u > s) & (s > 0), s == 0
     if np.any(below):
+        # The integral is [x^q / q + x^p / p - ln(1 - x)] - int (1 - x^p) / (1 - x) dx, the last in v = ln x.
         span = _log_ratio(u[below], u0[below])
         start = np.log(u0[below]) - np.log(s[below])
         singular = np.exp(q * start) * np.expm1(q * span) / q + np.exp(p * start) * np.expm1(p * span) / p
         low = np.maximum(start, -40.0)                     # the integrand is below 1e-17 further down
-        rest = _panels_of_width(lambda v: np.expm1(p * v) / np.expm1(v) * np.exp(v), low,
+        rest = _integral(lambda v: np.expm1(p * v) / np.expm1(v) * np.exp(v), low,
                                 np.where(start >= -40, span, np.maximum(start + span + 40, 0)), 10)
         time[below] = s[below]**(q - 1) * (singular + np.log1p((u - u0)[below] / (s - u)[below]) - rest)
-    if np.any(above):                                      # decay from above: x = 1 + e^y
+    if np.any(above):                                      # decay from above, x = 1 + e^y: int (1 + e^y)^(q - 1) dy
         y = np.log((u - s)[above] / s[above])
         span = np.log1p((u0 - u)[above] / (u - s)[above])
-        time[above] = s[above]**(q - 1) * _panels_of_width(lambda v: np.exp((q - 1) * np.logaddexp(0, v)), y, span, 40)
-    if np.any(zero):
+        time[above] = s[above]**(q - 1) * _integral(lambda v: np.exp((q - 1) * np.logaddexp(0, v)), y, span, 40)
+    if np.any(zero):                                       # s = 0: int u^(q - 2) du = [u^(q - 1) / (q - 1)]
         power = 1 - q
         time[zero] = u[zero]**-power * -np.expm1(power * _log_ratio(u[zero], u0[zero])) / power
     return (tau / n * time)[()]
 
 
-def _mode_table(s, u0, n):
+Function = Callable[[NDArray], NDArray]
+
+
+def _mode_table(s: float, u0: float, n: int) -> tuple[NDArray, NDArray, Function, Function]:
     """Nodes y and their times for tau = 1, with the functions u(y) and dt/dy; times grow from node to node."""
     q = 2 / n - 1
-    if u0 < s:                                             # u = s expit(y), y grows
+    if u0 < s:                                             # u = s / (1 + e^-y), y grows; dt/dy = s^(q-1) / L (1 + e^-y)^-q
         y0, end = np.log(u0 / s) - np.log1p(-u0 / s), 40.0
-        def strength(y): return s * expit(y)
-        def slope(y): return (s**(q - 1) / n) * (1 + np.exp(-y))**-q
-    else:                                                  # u = s (1 + e^y), y falls
+        def strength(y: NDArray) -> NDArray: return s / (1 + np.exp(-y))
+        def slope(y: NDArray) -> NDArray: return (s**(q - 1) / n) * (1 + np.exp(-y))**-q
+    else:                                                  # u = s (1 + e^y), y falls; dt/dy = -s^(q-1) / L (1 + e^y)^(q-1)
         y0, end = np.log(u0 / s - 1), -40.0
-        def strength(y): return s * (1 + np.exp(y))
-        def slope(y): return (-s**(q - 1) / n) * (1 + np.exp(y))**(q - 1)
+        def strength(y: NDArray) -> NDArray: return s * (1 + np.exp(y))
+        def slope(y: NDArray) -> NDArray: return (-s**(q - 1) / n) * (1 + np.exp(y))**(q - 1)
     # Spacing grows with the distance from the start, where the mode waits longest.
     y = y0 + (end - y0) * np.linspace(0, 1, max(2000, int(8 * abs(end - y0))))**2
-    return y, np.concatenate([[0.0], np.cumsum(_panels(slope, y[:-1], y[1:], 1))]), strength, slope
+    return y, np.concatenate([[0.0], np.cumsum(_integral(slope, y[:-1], y[1:] - y[:-1], 1))]), strength, slope
 
 
-def _strength_by_table(t, s, u0, n):
+def _strength_by_table(t: NDArray, s: float, u0: float, n: int) -> NDArray:
     y, times, strength, slope = _mode_table(s, u0, n)
     slopes = slope(y)
     cell = np.clip(np.searchsorted(times, t, side="right") - 1, 0, len(y) - 2)
-    start, step, width = y[cell], np.diff(y)[cell], np.diff(times)[cell]
+    y0, step, duration = y[cell], np.diff(y)[cell], np.diff(times)[cell]
     since = t - times[cell]
-    # After a wait of 1e17 passages the passage itself is below the resolution of t: a step, of no width.
-    z = np.clip(since / np.where(width > 0, width, 1.0), 0.0, 1.0)
-    left, right = width / slopes[cell], width / slopes[cell + 1]
+    # After a wait of 1e17 passages the passage itself is below the resolution of t: a step, of no duration.
+    z = np.clip(since / np.where(duration > 0, duration, 1.0), 0.0, 1.0)
+    # Cubic in z = since / duration with y = y0, y0 + step and dy/dz = left, right at the ends of the cell.
+    left, right = duration / slopes[cell], duration / slopes[cell + 1]
     move = z * (left + z * (3 * step - 2 * left - right + z * (left + right - 2 * step)))
-    # One Newton step on the exact time since the node (Lobatto's rule) squares the error of the cubic.
-    final = slope(start + move)
-    inner = sum(slope(start + move * (1 + x) / 2) for x in (-5**-0.5, 5**-0.5))
+    # Newton: y -= (int dt/dy - since) / (dt/dy), with Lobatto's rule (1, 5, 5, 1) / 12: it squares the error of the cubic.
+    final = slope(y0 + move)
+    inner = slope(y0 + move * (1 - 5**-0.5) / 2) + slope(y0 + move * (1 + 5**-0.5) / 2)
     move -= ((slopes[cell] + 5 * inner + final) * move / 12 - since) / final
-    return strength(np.where(t >= times[-1], y[-1], start + move))
+    return strength(np.where(t >= times[-1], y[-1], y0 + move))
 
 
-def deep_mode_strength(t, s, u0, n_weights, tau=1.0):
+def deep_mode_strength(t: ArrayLike, s: ArrayLike, u0: ArrayLike, n_weights: int, tau: ArrayLike = 1.0) -> NDArray:
     r"""Strength of a balanced mode of a network with ``n_weights`` weight matrices after time ``t``.
 
     The inverse of :func:`deep_mode_time`: a table of exact times, cubic interpolation and one Newton step.
@@ -335,31 +350,33 @@ def deep_mode_strength(t, s, u0, n_weights, tau=1.0):
 
     Examples
     --------
+    >>> from dlnutils.saddles import deep_mode_strength
     >>> float(deep_mode_strength(15.529151651236974, s=1.0, u0=0.001, n_weights=4).round(9))
     0.5
     """
     n = integer("n_weights", n_weights)
     s, u0, tau = _checked_modes(s, u0, tau)
     t = real("t", t, at_least=0.0)
+    common_shape(t=t, s=s, u0=u0, tau=tau)
     if n == 2:
         return two_layer_mode_strength(t, s, u0, tau)
     t = t / tau
     if n == 1:
-        return (u0 * np.exp(-t) - s * np.expm1(-t))[()]
+        return (u0 * np.exp(-t) - s * np.expm1(-t))[()]    # u0 e^-t + s (1 - e^-t)
     modes, which = np.unique(np.add(s, 1j * u0), return_inverse=True)    # the pairs (s, u0), each tabulated once
     t, which = np.broadcast_arrays(t, which)
     out, power = np.empty(t.shape), 2 - 2 / n
     for i, mode in enumerate(modes):
-        mine, s, u0 = which == i, mode.real, mode.imag
-        if s == 0:
-            out[mine] = u0 * np.exp(-np.log1p(n * power * t[mine] * u0**power) / power)
+        mine, target, start = which == i, float(mode.real), float(mode.imag)
+        if target == 0:                                    # u = u0 (1 + L c t u0^c)^(-1/c) with c = 2 - 2/L
+            out[mine] = start * np.exp(-np.log1p(n * power * t[mine] * start**power) / power)
         else:
-            out[mine] = u0 if s == u0 else _strength_by_table(t[mine], s, u0, n)
-        out[mine & (t == 0)] = u0
+            out[mine] = start if target == start else _strength_by_table(t[mine], target, start, n)
+        out[mine & (t == 0)] = start
     return out[()]
 
 
-def deep_mode_time_infinite(u, s, u0, tau=1.0):
+def deep_mode_time_infinite(u: ArrayLike, s: ArrayLike, u0: ArrayLike, tau: ArrayLike = 1.0) -> NDArray:
     r"""``N_l t`` for infinitely many layers: the rescaled time a balanced mode takes from ``u0`` to ``u``.
 
     Divide by the number of layers to get the time. Integrates ``tau du/dt = N_l u^2 (s - u)``.
@@ -381,18 +398,21 @@ def deep_mode_time_infinite(u, s, u0, tau=1.0):
 
     Notes
     -----
-    Finite depths approach it slowly, once ``n_weights`` is well above ``2 ln(1 / u0)``.
+    Cost: two logarithms and twelve quotients an entry. Finite depths approach it slowly, once ``n_weights`` is well above
+    ``2 ln(1 / u0)``.
     Source: Saxe et al. 2013, equation 18.
 
     Examples
     --------
+    >>> from dlnutils.saddles import deep_mode_time_infinite
     >>> float(deep_mode_time_infinite(0.5, s=1.0, u0=0.001).round(4))
     1004.9068
     """
     u, s, u0, tau = _checked_interval(u, s, u0, tau)
     y, logs = _odds(u, s, u0)
     x = s * y
-    # Near s = 0 (from above) the two terms cancel: log(1 + x) = x - x^2 int_0^1 w / (1 + w x) dw.
+    # N_l t / tau = ln(1 + x) / s^2 + (u - u0) / (u u0 s) with x = s y. Near s = 0 (from above) the two terms cancel:
+    # ln(1 + x) = x - x^2 int_0^1 w / (1 + w x) dw leaves (u0 - u) / (u0 u (u - s)) - y^2 int_0^1 w / (1 + w x) dw.
     small = (u > s) & (x < 0.5)
     w = (1 + _NODES) / 2
     integral = (w / (1 + w * np.where(small, x, 0.0)[..., None]) * _WEIGHTS).sum(-1) / 2
@@ -401,8 +421,8 @@ def deep_mode_time_infinite(u, s, u0, tau=1.0):
     return (tau * np.where(small, near, logs / safe**2 + (u - u0) / u / u0 / safe))[()]
 
 
-def max_hessian_eigenvalue(s, n_weights, d=1.0):
-    r"""Largest curvature a balanced mode meets on its way from 0 to ``s / d``; gradient descent needs rate < 2 / it.
+def max_hessian_eigenvalue(s: ArrayLike, n_weights: int, d: ArrayLike = 1.0) -> NDArray:
+    r"""Largest curvature a balanced mode meets on its way from 0 to ``s / d``; gradient descent needs a learning rate < 2 / it.
 
     On the trajectory the Hessian of ``1/2 (s - d a^L)^2 / d`` has its largest eigenvalue at the end point:
     ``L d m^(2 - 2/L)`` with ``m = s / d``.
@@ -425,24 +445,27 @@ def max_hessian_eigenvalue(s, n_weights, d=1.0):
 
     Notes
     -----
-    The paper's ``O(1 / (N_l s^2))`` for the best rate is the limit of large depth. Source: Saxe et al. 2013, appendix D.
+    Cost: one power an entry. The paper's ``O(1 / (N_l s^2))`` for the best rate is the limit of large depth. Source: Saxe
+    et al. 2013, appendix D.
 
     Examples
     --------
+    >>> from dlnutils.saddles import max_hessian_eigenvalue
     >>> float(max_hessian_eigenvalue(2.0, n_weights=2))
     4.0
     """
     n = integer("n_weights", n_weights)
     s, d = real("s", s, at_least=0.0), real("d", d, above=0.0)
+    common_shape(s=s, d=d)
     return (n * d * (s / d)**(2 - 2 / n))[()]
 
 
-def random_start_delay(s, u0, width, learning_rate=0.0):
+def random_start_delay(s: ArrayLike, u0: float, width: int, learning_rate: float = 0.0) -> tuple[NDArray, NDArray]:
     r"""Predicted delay of the half-learning time of each mode for small *random* weights, against the balanced theory.
 
     Entries ``N(0, 2 u0 / width)`` give mode ``i`` (1 = strongest) an effective start ``u0 chi^2_k / width``
     with ``k = width - i + 1``, since every learned mode uses up one hidden direction; a finite step stretches time
-    by ``rate s / ln(1 + rate s)``.
+    by ``learning_rate s / ln(1 + learning_rate s)``.
 
     Parameters
     ----------
@@ -467,28 +490,30 @@ def random_start_delay(s, u0, width, learning_rate=0.0):
 
     Notes
     -----
-    No free parameter. Ours (it explains Saxe et al. 2013, figure 3 right).
+    Cost: a few special functions a mode. No free parameter. Ours (it explains Saxe et al. 2013, figure 3 right).
 
     Examples
     --------
+    >>> from dlnutils.saddles import random_start_delay
     >>> mean, sd = random_start_delay([81.0, 19.0], u0=1e-6, width=32)
     >>> mean.round(4), sd.round(4)
     (array([0.0017, 0.0038]), array([0.0139, 0.0154]))
     """
-    width = integer("width", width)
-    u0 = real("u0", u0, above=0.0, hint=_AT_SADDLE)
-    s = np.atleast_1d(real("s", s, above=float(u0.max())))
-    rate = real("learning_rate", learning_rate, at_least=0.0)
+    from scipy.special import digamma, polygamma
+
+    width, u0 = integer("width", width), number("u0", u0, above=0.0, hint=_AT_SADDLE)
+    s, rate = np.atleast_1d(real("s", s, above=u0)), number("learning_rate", learning_rate, at_least=0.0)
     if s.ndim != 1 or s.size > width:
         raise ValueError(f"s must list at most width = {width} modes in one dimension, got shape {s.shape}")
-    free = (width - np.arange(s.size)) / 2
+    half_k = (width - np.arange(s.size)) / 2
     logs = np.log(s / u0)
-    safe = np.where(rate > 0, rate * s, 1.0)
-    stretch = np.where(rate > 0, safe / np.log1p(safe), 1.0)
-    return (np.log(width / 2) - digamma(free)) / logs + stretch - 1, np.sqrt(polygamma(1, free)) / logs
+    stretch = rate * s / np.log1p(rate * s) if rate > 0 else 1.0
+    # <ln(chi^2_k / width)> = digamma(k/2) - ln(width/2), its variance trigamma(k/2); a start larger by e^x gains x / ln(s/u0).
+    return (np.log(width / 2) - digamma(half_k)) / logs + stretch - 1, np.sqrt(polygamma(1, half_k)) / logs
 
 
-def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
+def riccati_flow(W1: ArrayLike, W2: ArrayLike, sigma31: ArrayLike, t: ArrayLike, tau: float = 1.0,
+                 lam: float = 0.0) -> NDArray:
     r"""Exact gradient flow of a whole two-layer network from balanced weights, inputs white.
 
     With ``W2' W2 - W1 W1' = lam I`` conserved, ``P = Q Q'`` for ``Q = [W1', W2]`` stacked obeys
@@ -497,9 +522,9 @@ def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
 
     Parameters
     ----------
-    W1 : array_like, shape (n_hidden, n_in)
-    W2 : array_like, shape (n_out, n_hidden)
-    sigma31 : array_like, shape (n_out, n_in)
+    W1 : array_like, shape (width, n_inputs)
+    W2 : array_like, shape (n_outputs, width)
+    sigma31 : array_like, shape (n_outputs, n_inputs)
         Input-output correlation, for inputs with identity covariance.
     t : float or array_like
         Time or times (>= 0, units of ``tau``, any order).
@@ -510,8 +535,8 @@ def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
 
     Returns
     -------
-    ndarray, shape t.shape + (n_in + n_out, n_in + n_out)
-        Blocks ``[[W1' W1, (W2 W1)'], [W2 W1, W2 W2']]``; the network's map is ``P[..., n_in:, :n_in]``.
+    ndarray, shape t.shape + (n_inputs + n_outputs, n_inputs + n_outputs)
+        Blocks ``[[W1' W1, (W2 W1)'], [W2 W1, W2 W2']]``; the network's map is ``P[..., n_inputs:, :n_inputs]``.
 
     Raises
     ------
@@ -520,73 +545,77 @@ def riccati_flow(W1, W2, sigma31, t, tau=1.0, lam=0.0):
 
     Notes
     -----
-    Cost: one Cholesky factor of size ``min(n_hidden, n_in + n_out)`` for each requested time and each 5 units of ``|F| t / tau``.
-    Source: Fukumizu 1998; Braun et al. 2022 (lam = 0); Domine et al. 2024 (lam-balanced). It goes beyond
+    Cost: one Cholesky factor of size ``min(width, n_inputs + n_outputs)`` for each requested time and each 5 units of
+    ``|F| t / tau``. Source: Fukumizu 1998; Braun et al. 2022 (lam = 0); Domine et al. 2024 (lam-balanced). It goes beyond
     Saxe et al. 2013, whose closed forms need decoupled modes.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from dlnutils.saddles import riccati_flow, two_layer_mode_strength
     >>> W = 0.1 * np.eye(2)
     >>> P = riccati_flow(W, W, np.diag([3.0, 1.0]), t=2.0)
     >>> np.allclose(np.diag(P[2:, :2]), two_layer_mode_strength(2.0, [3.0, 1.0], 0.01))
     True
     """
+    from scipy.linalg import solve_triangular
+
     W1, W2 = matrix("W1", W1), matrix("W2", W2)
-    n_hidden, n_in = W1.shape
-    W2 = matrix("W2", W2, shape=(None, n_hidden))
-    n_out = W2.shape[0]
-    sigma = matrix("sigma31", sigma31, shape=(n_out, n_in))
-    t, tau = real("t", t, at_least=0.0), float(real("tau", tau, above=0.0))
-    lam = float(real("lam", lam))
-    imbalance = W2.T @ W2 - W1 @ W1.T - lam * np.eye(n_hidden)
+    width, n_inputs = W1.shape
+    W2 = matrix("W2", W2, shape=(None, width))
+    n_outputs = W2.shape[0]
+    sigma = matrix("sigma31", sigma31, shape=(n_outputs, n_inputs))
+    t, tau, lam = real("t", t, at_least=0.0), number("tau", tau, above=0.0), number("lam", lam)
+    imbalance = W2.T @ W2 - W1 @ W1.T - lam * np.eye(width)
     scale = max(np.abs(W1 @ W1.T).max(), np.abs(W2.T @ W2).max(), abs(lam), np.finfo(float).tiny)
     if np.abs(imbalance).max() > 1e-8 * scale:
         raise ValueError(f"W1, W2 must satisfy W2' W2 - W1 W1' = lam I with lam = {lam}, but they miss it by "
                          f"{np.abs(imbalance).max():.2g}: balance them, or integrate the flow with linear_networks")
     Q = np.concatenate([W1.T, W2])
-    if n_hidden > len(Q):                                  # only Q Q' matters, so a wide layer can be folded
-        Q = np.linalg.qr(Q.T, mode="r").T
-    F = np.block([[-lam / 2 * np.eye(n_in), sigma.T], [sigma, lam / 2 * np.eye(n_out)]])
+    if width > len(Q):                                     # P = Q Q' is all that matters, so a wide layer can be folded
+        Q = np.linalg.qr(Q.T)[1].T
+    F = np.block([[-lam / 2 * np.eye(n_inputs), sigma.T], [sigma, lam / 2 * np.eye(n_outputs)]])
     f, basis = np.linalg.eigh(F)
     Q = basis.T @ Q                                        # work where F is diagonal
     times = t.ravel() / tau
     out, now = np.empty((t.size, len(F), len(F))), 0.0
     for i in np.argsort(times, kind="stable"):
-        chunks = max(int(np.ceil(np.abs(f).max() * (times[i] - now) / 5)), int(times[i] > now))
-        if chunks:
-            h = (times[i] - now) / chunks
+        n_parts = max(int(np.ceil(np.abs(f).max() * (times[i] - now) / 5)), int(times[i] > now))
+        if n_parts:
+            h = (times[i] - now) / n_parts
             with np.errstate(divide="ignore", invalid="ignore"):
-                K = np.where(f == 0, h, np.expm1(2 * f * h) / (2 * f))
-            for _ in range(chunks):
-                # Moving the factor Q instead of P keeps the rank: round-off in P would grow out of the saddle.
-                L = np.linalg.cholesky(np.eye(Q.shape[1]) + (Q.T * K) @ Q)
-                Q = np.exp(f * h)[:, None] * solve_triangular(L, Q.T, lower=True).T
+                K = np.where(f == 0, h, np.expm1(2 * f * h) / (2 * f))             # K = (e^(2 f h) - 1) / (2 f)
+            for _ in range(n_parts):
+                # Q -> e^(F h) Q R'^-1 with R R' = I + Q' K Q gives P = E Q (I + Q' K Q)^-1 Q' E. Moving the factor Q
+                # instead of P keeps the rank: round-off in P would grow out of the saddle.
+                R = np.linalg.cholesky(np.eye(Q.shape[1]) + (Q.T * K) @ Q)
+                Q = np.exp(f * h)[:, None] * solve_triangular(R, Q.T, lower=True).T
         now = times[i]
         out[i] = basis @ (Q @ Q.T) @ basis.T
     return out.reshape(t.shape + F.shape)
 
 
-def noisy_teacher_modes(s, n_in: int, n_out: int, noise: float):
+def noisy_teacher_modes(s: ArrayLike, n_inputs: int, n_outputs: int, noise: float) -> tuple[NDArray, NDArray]:
     r"""Modes that a student sees when the labels of a low-rank teacher carry noise; inputs white.
 
-    The training data enter as ``teacher + noise Z``, with ``Z`` independent ``N(0, 1)`` of shape (n_out, n_in). In the
-    limit of many dimensions a teacher mode stands out if ``s > c = noise (n_in n_out)^(1/4)``. It is then seen too
-    strong, ``s_hat = sqrt((s^2 + noise^2 n_in)(s^2 + noise^2 n_out)) / s``, and turned: the overlaps of its two
+    The training data enter as ``teacher + noise Z``, with ``Z`` independent ``N(0, 1)`` of shape (n_outputs, n_inputs). In the
+    limit of many dimensions a teacher mode stands out if ``s > c = noise (n_inputs n_outputs)^(1/4)``. It is then seen too
+    strong, ``s_hat = sqrt((s^2 + noise^2 n_inputs)(s^2 + noise^2 n_outputs)) / s``, and turned: the overlaps of its two
     singular vectors with the teacher's have the product ``(1 - (c/s)^4) s / s_hat``. All other modes are noise and
     fill the bulk of Marchenko and Pastur.
 
     Parameters
     ----------
     s : array_like, shape (n_teacher,)
-        Singular values of the teacher (>= 0) in decreasing order, at most ``min(n_in, n_out)``.
-    n_in, n_out : int
+        Singular values of the teacher (>= 0) in decreasing order, at most ``min(n_inputs, n_outputs)``.
+    n_inputs, n_outputs : int
         Numbers of inputs and outputs.
     noise : float
         Standard deviation of an entry of the noise (>= 0), in the units of ``s``; for orthonormal inputs the label noise.
 
     Returns
     -------
-    (s_hat, overlap) : ndarray of shape (min(n_in, n_out),), ndarray of shape (n_teacher,)
+    (s_hat, overlap) : ndarray of shape (min(n_inputs, n_outputs),), ndarray of shape (n_teacher,)
         Singular values in decreasing order, the bulk at its quantiles; overlaps between 0 (hidden in the bulk) and 1,
         those of ``s_hat[:n_teacher]``.
 
@@ -597,28 +626,30 @@ def noisy_teacher_modes(s, n_in: int, n_out: int, noise: float):
 
     Notes
     -----
-    Left out are terms of relative order ``n_teacher / min(n_in, n_out)``, and near ``s = c`` the fluctuations. Cost: an
+    Left out are terms of relative order ``n_teacher / min(n_inputs, n_outputs)``, and near ``s = c`` the fluctuations. Cost: an
     interpolation. Source: Benaych-Georges & Nadakuditi 2012; for learning, Lampinen & Ganguli 2019.
 
     Examples
     --------
-    >>> s_hat, overlap = noisy_teacher_modes([3.0, 2.0], n_in=200, n_out=100, noise=200**-0.5)
+    >>> from dlnutils.saddles import noisy_teacher_modes
+    >>> s_hat, overlap = noisy_teacher_modes([3.0, 2.0], n_inputs=200, n_outputs=100, noise=200**-0.5)
     >>> s_hat[:3].round(3), overlap.round(3)
     (array([3.249, 2.372, 1.66 ]), array([0.918, 0.817]))
     """
-    n_in, n_out = integer("n_in", n_in), integer("n_out", n_out)
-    s, noise = np.atleast_1d(real("s", s, at_least=0.0)), float(real("noise", noise, at_least=0.0))
-    if s.ndim != 1 or s.size > min(n_in, n_out) or np.any(np.diff(s) > 0):
-        raise ValueError(f"s must list at most min(n_in, n_out) = {min(n_in, n_out)} singular values in decreasing "
-                         f"order, got {s}")
-    threshold = noise * (n_in * n_out)**0.25
-    seen = s > threshold
-    safe = np.where(seen, s, threshold if threshold > 0 else 1.0)
-    spikes = np.hypot(safe, noise * n_in**0.5) * (np.hypot(safe, noise * n_out**0.5) / safe)
-    overlap = np.where(seen, (1 - (threshold / safe)**4) * safe / spikes, 0.0)
-    few, many = min(n_in, n_out) - seen.sum(), max(n_in, n_out) - seen.sum()
-    # Squared singular values of the noise are noise^2 many (1 + r^2 + 2 r cos(angle)), r = sqrt(few / many), and the
-    # share of them below an angle is elementary.
+    n_inputs, n_outputs = integer("n_inputs", n_inputs), integer("n_outputs", n_outputs)
+    s, noise = np.atleast_1d(real("s", s, at_least=0.0)), number("noise", noise, at_least=0.0)
+    if s.ndim != 1 or s.size > min(n_inputs, n_outputs) or np.any(np.diff(s) > 0):
+        raise ValueError(f"s must list at most min(n_inputs, n_outputs) = {min(n_inputs, n_outputs)} singular values in "
+                         f"decreasing order, got {s}")
+    c = noise * (n_inputs * n_outputs)**0.25
+    seen = s > c
+    safe = np.where(seen, s, c if c > 0 else 1.0)
+    # s_hat = sqrt((s^2 + noise^2 n_inputs)(s^2 + noise^2 n_outputs)) / s, overlap = (1 - (c/s)^4) s / s_hat.
+    spikes = np.hypot(safe, noise * n_inputs**0.5) * (np.hypot(safe, noise * n_outputs**0.5) / safe)
+    overlap = np.where(seen, (1 - (c / safe)**4) * safe / spikes, 0.0)
+    few, many = min(n_inputs, n_outputs) - seen.sum(), max(n_inputs, n_outputs) - seen.sum()
+    # Squared singular values of the noise are noise^2 many (1 + r^2 + 2 r cos(angle)), r = sqrt(few / many), and the share of
+    # them below an angle is [(1 + r^2) angle - 2 r sin(angle) - 2 (1 - r^2) arctan((1 - r)/(1 + r) tan(angle/2))] / (2 pi r^2).
     r, angle = np.sqrt(few / max(many, 1)), np.linspace(0.0, np.pi, 8001)
     share = np.linspace(0.0, 1.0, angle.size) if few == 0 else \
         ((1 + r**2) * angle - 2 * r * np.sin(angle)

@@ -1,21 +1,30 @@
 """Closes what nbval leaves open: it never looks at pictures, nor at a notebook without outputs, nor knows of rounding.
 
-nbval re-executes each cell and compares text. This hook reads the results of that same execution, so a notebook is
-still run only once.
+nbval re-executes each cell and compares text. These hooks read the results of that same execution, so a notebook is
+still run only once. Its kernel owes nothing to the user's settings, and each figure is one that ``dln data-of`` can read.
 """
 
 import base64
 import io
 import os
+import tempfile
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dlnutils.runner import processor
+from dlnutils.press.figure_data import watching
+from dlnutils.press.machine import processor
+from dlnutils.press.run import kernel_environment
 
 # Kept results of a sweep would be compared with themselves; more workers would fight with the other tests.
 os.environ.update(DLN_CACHE="off", DLN_JOBS="1")
+
+#: For what kernels write, and the numbers behind the figure that was just drawn.
+FOLDER = tempfile.TemporaryDirectory(prefix="dln-", ignore_cleanup_errors=True)
+ROWS = Path(FOLDER.name) / "rows.csv"
 
 #: A pixel differs if a channel is off by more than this (of 255): below it lies what antialiasing may do.
 CHANNEL_TOLERANCE = 24
@@ -24,10 +33,23 @@ PIXEL_TOLERANCE = 0.0005
 #: In a figure of chaotic training, on another processor than the committed one's: rounding differs there, and single runs part.
 #: Such a figure says so in its cell's metadata, ``dln.chaotic``, with the reason; its claims are compared exactly all the same.
 CHAOTIC_TOLERANCE = 0.025
-#: A table of thousands of rounded numbers for programs: somewhere a last digit hangs on the processor. One unit of
-#: the last of its four digits is at most this fraction of a number.
-TABLE = "application/vnd.dln.table+json"
-TABLE_TOLERANCE = 1.01e-3
+
+#: With DLN_ROUNDING=NAME the kernels compute as another processor would: random draws differ in their last digit, and OpenBLAS
+#: and NumPy use the instructions of older processors. Whatever then fails would fail on somebody's machine.
+SIMD = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
+ROUNDINGS = {"own": {"DLN_PERTURB": "2e-15"},
+             "haswell": {"OPENBLAS_CORETYPE": "Haswell", "DLN_PERTURB": "1e-15"},
+             "nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "DLN_PERTURB": "-3e-15", "NPY_DISABLE_CPU_FEATURES": SIMD}}
+ROUNDING = os.environ.get("DLN_ROUNDING", "")
+if ROUNDING and ROUNDING not in ROUNDINGS:
+    raise pytest.UsageError(f"DLN_ROUNDING must be one of {', '.join(ROUNDINGS)}, got {ROUNDING!r}")
+
+
+def pytest_configure(config):
+    """Notebooks are always compared, with this Python, and each by one worker."""
+    config.option.nbval = config.option.nbval_current_env = True
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadscope"
 
 
 def pictures(outputs):
@@ -46,23 +68,26 @@ def differing_fraction(old, new):
     return float((np.abs(old - new).max(axis=-1) > CHANNEL_TOLERANCE).mean())
 
 
-def tables(outputs):
-    return [output["data"][TABLE] for output in outputs if TABLE in output.get("data", {})]
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """A notebook's kernel starts with its first cell. It owes nothing to the user's settings but the rounding of DLN_ROUNDING."""
+    if not hasattr(item, "cell"):
+        return (yield)
+    environment = kernel_environment(FOLDER.name)
+    if ROUNDING:
+        folder = str(Path(__file__).resolve().parents[1] / "tests" / "rounding")
+        environment |= ROUNDINGS[ROUNDING]
+        environment["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with mock.patch.dict(os.environ, environment, clear=True):
+        return (yield)
 
 
-def difference(old, new, where="table"):
-    """Where two nested tables differ by more than the rounding of a number, in words; None if nowhere."""
-    if isinstance(old, dict) and isinstance(new, dict) and set(old) == set(new):
-        names = sorted(old)
-        old, new = [old[name] for name in names], [new[name] for name in names]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        names = range(len(old))
-    else:
-        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (old, new))
-        same = abs(old - new) <= TABLE_TOLERANCE * abs(old) if numbers else old == new
-        return None if same else f"{where}: {old!r} was committed, running it gives {new!r}"
-    pairs = zip(old, new, names)
-    return next(filter(None, (difference(a, b, f"{where}[{name!r}]") for a, b, name in pairs)), None)
+def watch_figures(kernel):
+    """Have the kernel write the numbers behind what it shows from now on to ``ROWS``."""
+    ROWS.unlink(missing_ok=True)
+    message = kernel.kc.execute(watching(ROWS), silent=True)
+    kernel.await_reply(message, timeout=60)
+    kernel.await_idle(message, timeout=60)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,20 +98,19 @@ def pytest_runtest_call(item):
         pytest.fail(f"cell {item.cell_num} is exempt from comparison (tag or comment): every output must be checked")
     if item.cell.source.strip() and item.cell.execution_count is None:
         pytest.fail(f"cell {item.cell_num} has never been executed: 'dln run' and 'dln accept' the notebook")
-    item.parent.skip_compare = tuple({*item.parent.skip_compare, TABLE})       # compared below
+    figure = item.cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+    if figure:
+        watch_figures(item.parent.kernel)
     result = yield
-    committed, fresh = tables(item.cell.outputs), tables(item.test_outputs)
-    if len(committed) != len(fresh):
-        pytest.fail(f"cell {item.cell_num} has {len(committed)} tables, but running it gives {len(fresh)}")
-    if words := difference(committed, fresh):
-        pytest.fail(f"cell {item.cell_num}: {words}")
+    if figure and not (ROWS.is_file() and ROWS.stat().st_size):
+        pytest.fail(f"cell {item.cell_num} shows nothing that 'dln data-of {figure}' could read: draw it with matplotlib")
     committed, fresh = pictures(item.cell.outputs), pictures(item.test_outputs)
     if len(committed) != len(fresh):
         pytest.fail(f"cell {item.cell_num} has {len(committed)} pictures, but running it gives {len(fresh)}")
-    elsewhere = item.parent.nb.metadata.get("dln", {}).get("processor") != processor()
+    elsewhere = ROUNDING or item.parent.nb.metadata.get("dln", {}).get("processor") != processor()
     chaotic = elsewhere and item.cell.metadata.get("dln", {}).get("chaotic")
     tolerance = CHAOTIC_TOLERANCE if chaotic else PIXEL_TOLERANCE
-    for number, (old, new) in enumerate(zip(committed, fresh), 1):
+    for number, (old, new) in enumerate(zip(committed, fresh, strict=True), 1):
         share = differing_fraction(old, new)
         if share > tolerance:
             pytest.fail(f"picture {number} of cell {item.cell_num} differs from a fresh run in {share:.2%} of its pixels "

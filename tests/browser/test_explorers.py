@@ -2,11 +2,12 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
-from dlnutils import mixed, saddles
+from dlnutils import mixed, phases, saddles
 
 MODES, MIXED = "book/explorers/modes.html", "book/explorers/mixed-regime.html"
 DRAWN = "document.querySelectorAll('.dln-plot svg polyline').length >= {}"
@@ -132,7 +133,7 @@ def test_least_test_error_agrees_with_trained_networks(visit, d, bound):
     page, worst = visit(MIXED), 0.0
     for x, y in [(-2.2, 2.0), (-2.0, 2.4), (-1.9, 2.6), (-2.0, 3.2), (-1.6, 3.2), (-1.2, 2.9), (-0.9, 1.6),
                  (-0.6, 1.5)]:
-        run = mixed.phase_diagram(d, [x], [y], k=5, seed=3, precision="single")
+        run = phases.phase_diagram(d, [x], [y], k=5, seed=3, precision="single")
         signals = run.target_values.tolist()
         found = page.evaluate(LEAST, [signals, d, d**(x + y), d**(2 * x + y)])
         worst = max(worst, abs(found - run.test_error.item()))
@@ -225,6 +226,16 @@ def test_the_point_of_the_phase_diagram_takes_keys(visit):
     assert page.evaluate("document.activeElement.className") == "dln-handle"          # redrawing keeps the focus
 
 
+def test_keys_faster_than_a_frame_all_count(visit):
+    page = visit(MIXED)
+    words = headline(page)
+    page.eval_on_selector(".dln-handle", """knob => ["ArrowUp", "ArrowUp", "ArrowRight"].forEach((key) =>
+        knob.dispatchEvent(new KeyboardEvent("keydown", {key, shiftKey: key === "ArrowRight", bubbles: true})))""")
+    until_changed(page, words)
+    assert page.locator("#dln-explorer-mixed-regime-x").input_value() == "-1.6"
+    assert page.locator("#dln-explorer-mixed-regime-y").input_value() == "2.5"
+
+
 def test_the_point_of_the_phase_diagram_can_be_dragged_and_placed(visit):
     page = visit(MIXED)
     knob = page.locator(".dln-handle")
@@ -289,7 +300,7 @@ def test_it_fits_a_phone(visit, page, path):
 def test_scripts_are_loaded_where_they_are_used_and_nowhere_else(site):
     pages = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")
              if "_static" not in path.parts}
-    using = {path for path, text in pages.items() if "_static/explorers/" in text}
+    using = {path for path, text in pages.items() if re.search(r"<script[^>]*_static/explorers/", text)}
     assert using >= {MODES, MIXED}
     assert using == {path for path, text in pages.items() if 'class="dln-explorer"' in text}
     assert "mixed-regime.js" not in pages[MODES] and "modes.js" not in pages[MIXED]

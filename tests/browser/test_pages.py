@@ -5,12 +5,11 @@ A page is opened once and then looked at in turn. With two workers use --dist wo
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from committed import BOOK
 
-BOOK = Path(__file__).resolve().parent.parent.parent
 PAGES = [*re.findall(r"(?:root|file): *(\S+)", (BOOK / "_toc.yml").read_text(encoding="utf-8")), "search"]
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 

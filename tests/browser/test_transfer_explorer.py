@@ -1,25 +1,21 @@
-"""The explorer of transfer: it shows the table of its notebook, and answers to keys, pointers and links."""
+"""The explorer of transfer: it shows the committed table, and answers to keys, pointers and links."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dlnutils import runner
+from dlnutils.press.ext import explorer_table
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = "book/explorers/transfer.html"
-TABLE = "application/vnd.dln.table+json"
 
 
 @pytest.fixture(scope="module")
-def table(site):
-    """The table in the notebook that the site offers for download."""
-    (path,) = (site / "_sources" / "notebooks" / "transfer").glob("explorer-data.ipynb")
-    outputs = [output for cell in runner.read_notebook(path)["cells"] for output in cell.get("outputs", ())]
-    found = [output["data"][TABLE] for output in outputs if TABLE in output.get("data", {})]
-    if not found:
-        pytest.skip("the notebook transfer/explorer-data has no outputs yet: 'dln run' and 'dln accept' it")
-    return found[0]
+def table():
+    """The table that is committed."""
+    return explorer_table.read_table(ROOT)
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def losses(table, kind):
 
 
 def best(rates, curve):
-    """The rule of the notebook, with numpy: a parabola through the first valley, in the logarithms."""
+    """The rule of the explorer, with numpy: a parabola through the first valley, in the logarithms."""
     rises = np.flatnonzero(~(curve[1:] <= curve[:-1]))     # a divergence is a rise
     i = rises[0] if len(rises) else len(curve) - 1
     if i in (0, len(curve) - 1) or np.isnan(curve[i + 1]):
@@ -73,7 +69,7 @@ def settings(table):
 
 # --- numbers --------------------------------------------------------------------------------------------------------
 
-def test_the_page_holds_the_table_of_the_notebook(visit, table):
+def test_the_page_holds_the_committed_table(visit, table):
     assert visit().evaluate("dln.data.transfer") == table
 
 

@@ -333,7 +333,11 @@ window.dln = window.dln || {};
       box.append(knob);
       let here = [0, 0];
       const within = (v, [low, high]) => Math.min(Math.max(v, low), high);
-      const move = (x, y) => onMove(within(x, spec.x.range), within(y, spec.y.range));
+      // `here` follows at once: a second key may come before the frame that draws the first.
+      const move = (x, y) => {
+        here = [within(x, spec.x.range), within(y, spec.y.range)];
+        onMove(...here);
+      };
       const fromPointer = (event) => {
         const frame = drawing.getBoundingClientRect();
         move(axes.x.invert(event.clientX - frame.left), axes.y.invert(event.clientY - frame.top));

