@@ -27,6 +27,17 @@ def visit(page, address):
     assert not errors
 
 
+@pytest.fixture(scope="module")
+def model(browser, address):
+    """The page, opened once, for those who only ask its model for numbers: a function of a script and its argument."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/{PAGE}")
+    page.wait_for_function("window.dln && dln.live && dln.live.frames")
+    yield page.evaluate
+    context.close()
+
+
 def headline(page):
     return page.inner_text(".dln-headline")
 
@@ -48,9 +59,9 @@ def frames(page, n=2):
 
 # --- numbers --------------------------------------------------------------------------------------------------------
 
-SETTINGS = [{"task": task, "depth": depth, "u0": u0, "tanh": tanh, "random": random, "rate": 0.002, "draw": 3}
-            for task in ("tree", "map") for depth, u0 in ((2, 1e-3), (3, 1e-3), (5, 1e-2)) for tanh in (False, True)
-            for random in (False, True)]
+SETTINGS = [{"task": task, "depth": depth, "u0": u0, "tanh": tanh, "random": random, "rate": 0.002 if depth < 5 else 0.001,
+             "draw": 3} for task in ("tree", "map") for depth, u0 in ((2, 1e-3), (3, 1e-3), (5, 1e-2))
+            for tanh in (False, True) for random in (False, True)]
 
 TRAIN = """([setting, n, every]) => {
     const rows = dln.live.toRows, network = dln.live.start(setting), {U, V, s} = network.task;
@@ -91,9 +102,9 @@ def off(found, expected):
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(
     [s["task"], str(s["depth"]), "tanh" if s["tanh"] else "linear", "random" if s["random"] else "modes"]))
-def test_training_agrees_with_the_package_from_the_same_weights(visit, setting):
+def test_training_agrees_with_the_package_from_the_same_weights(model, setting):
     n, every = 1000, 20
-    found = visit().evaluate(TRAIN, [setting, n, every])
+    found = model(TRAIN, [setting, n, every])
     U, V, s, target = (np.array(found[name]) for name in ("U", "V", "s", "target"))
     start = [np.array(W) for W in found["start"]]
     assert [W.shape for W in start] == [(16, 8)] + [(16, 16)] * (setting["depth"] - 2) + [(8, 16)]
@@ -117,14 +128,14 @@ def test_training_agrees_with_the_package_from_the_same_weights(visit, setting):
 
 @pytest.mark.parametrize("depth, u0", [(2, 1e-5), (2, 1e-1), (3, 1e-3), (4, 1e-2), (5, 1e-2)])
 @pytest.mark.parametrize("task", ["tree", "map"])
-def test_a_start_on_the_modes_lies_on_the_theory_up_to_the_step(visit, task, depth, u0):
+def test_a_start_on_the_modes_lies_on_the_theory_up_to_the_step(model, task, depth, u0):
     """Half the rate, half the distance: the simulation converges to saddles.deep_mode_strength."""
     distance = []
     for rate in (1e-4, 5e-5):
         end = 1.2 * saddles.deep_mode_time(4.7, 4.8, u0, depth) + 2e-3
         n = int(end / rate)
         every = max(1, n // 50)
-        found = visit().evaluate(TRAIN, [{"task": task, "depth": depth, "u0": u0, "tanh": False, "random": False, "rate": rate,
+        found = model(TRAIN, [{"task": task, "depth": depth, "u0": u0, "tanh": False, "random": False, "rate": rate,
                                           "draw": 1}, n, every])
         s = np.array(found["s"])
         modes = np.array([entry["modes"] for entry in found["history"]])
@@ -135,8 +146,8 @@ def test_a_start_on_the_modes_lies_on_the_theory_up_to_the_step(visit, task, dep
     assert distance[1] / distance[0] == pytest.approx(0.5, abs=0.15)
 
 
-def test_the_tree_is_that_of_the_package(visit):
-    found = visit().evaluate(TRAIN, [SETTINGS[0], 0, 1])
+def test_the_tree_is_that_of_the_package(model):
+    found = model(TRAIN, [SETTINGS[0], 0, 1])
     s, V, target = (np.array(found[name]) for name in ("s", "V", "target"))
     values, multiplicity = tasks.hierarchical_singular_values(3, 0.1, 64)
     np.testing.assert_allclose(s, np.repeat(values, multiplicity), rtol=1e-12)
@@ -147,8 +158,8 @@ def test_the_tree_is_that_of_the_package(visit):
     np.testing.assert_allclose(target.T @ target / 64, data.T @ data / n, atol=5 / np.sqrt(n))
 
 
-def test_the_random_map_is_white_and_its_directions_are_orthonormal(visit):
-    found = [visit().evaluate(TRAIN, [{**SETTINGS[0], "task": "map", "draw": draw}, 0, 1]) for draw in (1, 2)]
+def test_the_random_map_is_white_and_its_directions_are_orthonormal(model):
+    found = [model(TRAIN, [{**SETTINGS[0], "task": "map", "draw": draw}, 0, 1]) for draw in (1, 2)]
     for item in found:
         for name in ("U", "V"):
             np.testing.assert_allclose(np.array(item[name]).T @ item[name], np.eye(8), atol=1e-14)
@@ -156,8 +167,8 @@ def test_the_random_map_is_white_and_its_directions_are_orthonormal(visit):
     assert np.abs(np.array(found[0]["U"]) - found[1]["U"]).max() > 0.1
 
 
-def test_random_weights_have_the_variance_that_is_said(visit):
-    weights = visit().evaluate("""() => Array.from({length: 40}, (_, draw) => dln.live.start(
+def test_random_weights_have_the_variance_that_is_said(model):
+    weights = model("""() => Array.from({length: 40}, (_, draw) => dln.live.start(
         {task: "tree", depth: 5, u0: 0.01, tanh: false, random: true, rate: 0.01, draw}).weights.map(dln.live.toRows))""")
     entries = np.concatenate([np.ravel(W) for draw in weights for W in draw])
     assert len(set(entries)) == len(entries)
@@ -167,9 +178,9 @@ def test_random_weights_have_the_variance_that_is_said(visit):
     assert abs(np.mean(z**4) - 3) < 4 * np.sqrt(96 / n)
 
 
-def test_alignment_is_the_cosine_in_the_last_hidden_layer(visit):
+def test_alignment_is_the_cosine_in_the_last_hidden_layer(model):
     setting = {**SETTINGS[0], "depth": 3, "tanh": True, "random": True, "task": "map"}
-    found = visit().evaluate("""setting => {
+    found = model("""setting => {
         const rows = dln.live.toRows, network = dln.live.start(setting);
         for (let i = 0; i < 200; i++) dln.live.step(network);
         const seen = dln.live.look(network);
@@ -184,9 +195,9 @@ def test_alignment_is_the_cosine_in_the_last_hidden_layer(visit):
     assert found["busiest"] == pytest.approx(max(np.abs(hidden).max(), np.abs(np.tanh(W1)).max()), rel=1e-12)
 
 
-def test_modes_align_before_they_grow(visit):
+def test_modes_align_before_they_grow(model):
     """What the page tells its reader to look at."""
-    found = visit().evaluate("""() => {
+    found = model("""() => {
         const network = dln.live.start({task: "tree", depth: 2, u0: 1e-3, tanh: false, random: true, rate: 0.002, draw: 1});
         for (let i = 0; i < 2000; i++) {
             const seen = dln.live.look(network);
@@ -198,8 +209,8 @@ def test_modes_align_before_they_grow(visit):
     assert max(found[1:]) < 0.1                            # all but the strongest are hardly there yet
 
 
-def test_items_stand_one_apart_where_the_tree_is_learned(visit):
-    found = visit().evaluate("""() => {
+def test_items_stand_one_apart_where_the_tree_is_learned(model):
+    found = model("""() => {
         const network = dln.live.start({task: "tree", depth: 2, u0: 1e-3, tanh: false, random: true, rate: 0.01, draw: 1});
         for (let i = 0; i < 1500; i++) dln.live.step(network);
         return dln.live.places(dln.live.look(network), network.task);
@@ -207,9 +218,9 @@ def test_items_stand_one_apart_where_the_tree_is_learned(visit):
     np.testing.assert_allclose(found, np.arange(8) - 3.5, atol=1e-9)
 
 
-def test_the_stable_rate_is_that_of_the_package(visit):
+def test_the_stable_rate_is_that_of_the_package(model):
     grid = [(s, n) for s in (0.5, 1.0, 15.0) for n in (2, 3, 4, 5)]
-    found = visit().evaluate("grid => grid.map(([s, n]) => dln.live.stableRate(s, n))", grid)
+    found = model("grid => grid.map(([s, n]) => dln.live.stableRate(s, n))", grid)
     np.testing.assert_allclose(found, [2 / saddles.max_hessian_eigenvalue(s, n) for s, n in grid], rtol=1e-12)
 
 
@@ -222,8 +233,8 @@ def test_dashed_curves_are_drawn_where_the_theory_is(visit):
             ["x1", "x2", "y1", "y2"].map((k) => Number(l.getAttribute(k))));
         const ticks = (anchor) => [...plot.querySelectorAll(`svg > g > text[text-anchor=${anchor}]`)].map((t) => t.textContent);
         const line = [...plot.querySelectorAll("polyline[stroke-dasharray]")].at(-1).getAttribute("points");
-        return {upright: grid.filter(([a, b]) => a === b).map((l) => l[0]), level: grid.filter((l) => l[2] === l[3]).map((l) => l[2]),
-                x: ticks("middle"), y: ticks("end"), line};
+        return {upright: grid.filter((l) => l[0] === l[1]).map((l) => l[0]),
+                level: grid.filter((l) => l[2] === l[3]).map((l) => l[2]), x: ticks("middle"), y: ticks("end"), line};
     }""")
     x, y = (np.array([float(word) for word in drawn[axis] if word.replace(".", "").isdigit()]) for axis in "xy")
     points = np.array([[float(v) for v in pair.split(",")] for pair in drawn["line"].split()])
@@ -257,7 +268,7 @@ def test_buttons_play_pause_step_and_go_back(visit):
     paused = step_of(page)
     frames(page, 10)
     assert step_of(page) == paused > 105
-    button(page, "Back to start").click()
+    button(page, "Restart").click()
     assert step_of(page) == 0 and "Press Play" in headline(page)
 
 
@@ -352,7 +363,8 @@ def test_the_tree_is_learned_from_coarse_to_fine(visit):
 
 
 def test_finer_steps_come_nearer_to_the_theory(visit):
-    distance = [float(run_to_the_end(visit(f"rate={rate}"))[-1].split("at most ")[1].split(" %")[0]) for rate in (0.01, 0.002, 0.0005)]
+    said = [run_to_the_end(visit(f"rate={rate}"))[-1] for rate in (0.01, 0.002, 0.0005)]
+    distance = [float(words.split("at most ")[1].split(" %")[0]) for words in said]
     assert distance[0] > 3 * distance[1] > 6 * distance[2]
 
 
@@ -426,7 +438,7 @@ def test_every_experiment_sets_what_it_says_and_learns_something(visit):
                 assert float(shown) == float(value)
         frames(page)
         page.evaluate("document.querySelectorAll('.dln-acts button')[2].click()")
-        assert headline(page).startswith(("Step 100,", "Learned in", "Diverged"))
+        assert headline(page).startswith(("Step ", "Learned in", "Diverged"))
 
 
 def test_plots_say_what_they_show(visit):
@@ -438,17 +450,22 @@ def test_plots_say_what_they_show(visit):
         assert len(labels) >= 3 and all(len(label) > 60 and "NaN" not in label for label in labels), labels
 
 
-def test_a_frame_is_cheap(visit):
-    """Training and drawing together, in the worst case of the page: five tanh matrices, a hundred steps a frame."""
-    for setting in ("", "depth=5&u0=-2&random=1&tanh=1&speed=100"):
-        page = visit(setting)
-        button(page, "Play").click()
-        page.wait_for_function("""() => dln.live.frames.length >= 60
-            || document.querySelector('.dln-acts button').textContent === 'Play'""")
-        cost = np.array(page.evaluate("dln.live.frames"))
-        assert len(cost) > 5
-        # The faster half: what other programs of a busy machine take away is not the page's cost.
-        assert np.median(np.sort(cost)[:len(cost) // 2]) < 8
+@pytest.mark.parametrize("setting", ["rate=0.0005", "task=map&depth=5&u0=-2&random=1&tanh=1&speed=100&rate=0.0005"])
+def test_a_frame_is_cheap(visit, setting):
+    """Training and drawing together, in the page's own processor time, which a busy machine does not change."""
+    page = visit(setting)
+    frames(page, 10)
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def seconds():
+        return {item["name"]: item["value"] for item in client.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
+
+    before = seconds()
+    button(page, "Play").click()
+    page.wait_for_function("dln.live.frames.length >= 40")
+    button(page, "Pause").click()
+    assert (seconds() - before) / page.evaluate("dln.live.frames.length") < 0.008
 
 
 def test_it_works_from_the_file_system(visit, site):
@@ -464,6 +481,6 @@ def test_it_fits_a_phone_and_its_buttons_fit_a_finger(visit, page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     plots = page.locator(".dln-plot svg")
     assert all(plots.nth(i).bounding_box()["width"] <= 366 for i in range(plots.count()))
-    assert all(button(page, name).bounding_box()["height"] >= 24 for name in ("Play", "Step", "100 steps", "Back to start"))
+    assert all(button(page, name).bounding_box()["height"] >= 24 for name in ("Play", "Step", "100 steps", "Restart"))
     controls = page.locator(".dln-controls").bounding_box()
     assert controls["y"] + controls["height"] <= plots.first.bounding_box()["y"]

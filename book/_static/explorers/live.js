@@ -4,7 +4,7 @@
 
   const live = dln.live;
   const RECORDS = 180;                                     // points of a curve; beyond, every other is dropped
-  const BUDGET = 4;                                        // milliseconds of training in one frame
+  const BUDGET = 3;                                        // milliseconds of training in one frame
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const times = [...Array(live.SIZE).keys()];
   const power = (v) => `10^{${dln.number(v)}}`;
@@ -117,7 +117,7 @@
       return node;
     };
     buttons = {play: button("Play", () => play(!playing, ui)), step: button("Step", () => steps(1, ui)),
-               many: button("100 steps", () => steps(100, ui)), restart: button("Back to start", () => restart(ui))};
+               many: button("100 steps", () => steps(100, ui)), restart: button("Restart", () => restart(ui))};
     ui.stage.prepend(dln.element("div", {class: "dln-acts"}, ...Object.values(buttons)));
     Object.entries({tabindex: "0", role: "group",
                     "aria-label": "Training: space plays and pauses, the right arrow key makes a step"}).forEach(([key, value]) => ui.stage.setAttribute(key, value));
@@ -194,7 +194,7 @@
     const axis = {range: [0, end], label: "time *t*, learning rate times steps"};
     const said = task.levels.map((name, i) => `${name} ${percent(shareOf(now.u, i))}`).join(", ");
     plots.strengths.draw({
-      x: {...axis, label: ""}, left: 52, right: 68,
+      x: {...axis, label: "time *t*"}, left: 52, right: 68,
       y: {range: [0, 1.08 * task.s[0]], label: "strength *u*"},
       lines: [...times.map((k) => ({x: t, y: all.map((r) => r.u[k]), color: colors[task.level[k]], width: 2.6})),
               ...times.filter((k) => theory[k]).map((k) => ({...theory[k], theory: true, label: task.levels[task.level[k]]}))],
@@ -238,7 +238,7 @@
   const tree = (t, all, now, axis) => {
     const {task: {items}} = training.network;
     plots.tree.draw({
-      x: {...axis, label: "time *t*"}, right: 48, y: {range: [4.1, -4.1], ticks: [0], format: () => "", label: "reading"}, grid: false,
+      x: {...axis, label: "time *t*"}, right: 48, y: {range: [4.1, -4.1], ticks: [0], format: () => "", label: "place"}, grid: false,
       lines: items.map((_, i) => ({x: t, y: all.map((r) => r.places[i]), width: 2,
                                    color: i < 4 ? dln.colors.green : dln.colors.blue})),
       texts: [...items.map((name, i) => ({x: axis.range[1], y: i - 3.5, text: name, anchor: "start", dx: 6, dy: 4})),

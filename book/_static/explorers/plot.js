@@ -163,9 +163,11 @@ window.dln = window.dln || {};
       else if (node.nodeType === Node.TEXT_NODE) {
         if (old.data !== node.data) old.data = node.data;
       } else {
-        [...old.attributes].forEach(({name}) => { if (!node.hasAttribute(name)) old.removeAttribute(name); });
-        [...node.attributes].forEach(({name, value}) => { if (old.getAttribute(name) !== value) old.setAttribute(name, value); });
-        patch(old, [...node.childNodes]);
+        for (const {name, value} of node.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+        if (old.attributes.length > node.attributes.length) {
+          [...old.attributes].forEach(({name}) => { if (!node.hasAttribute(name)) old.removeAttribute(name); });
+        }
+        if (old.firstChild || node.firstChild) patch(old, [...node.childNodes]);
       }
     });
   };
