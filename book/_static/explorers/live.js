@@ -192,10 +192,11 @@
     const all = [...records, now];
     const t = all.map((r) => r.t);
     const axis = {range: [0, end], label: "time *t*, learning rate times steps"};
+    const top = Math.max(...all.flatMap((r) => r.u).filter(Number.isFinite)) / task.s[0];       // above 1 where the rate is too large
     const said = task.levels.map((name, i) => `${name} ${percent(shareOf(now.u, i))}`).join(", ");
     plots.strengths.draw({
       x: {...axis, label: "time *t*"}, left: 52, right: 68,
-      y: {range: [0, 1.08 * task.s[0]], label: "strength *u*"},
+      y: {range: [0, Math.max(1.08, Math.min(1.05 * top, 1.6)) * task.s[0]], label: "strength *u*"},
       lines: [...times.map((k) => ({x: t, y: all.map((r) => r.u[k]), color: colors[task.level[k]], width: 2.6})),
               ...times.filter((k) => theory[k]).map((k) => ({...theory[k], theory: true, label: task.levels[task.level[k]]}))],
       points: times.map((k) => ({x: now.t, y: now.u[k], color: colors[task.level[k]], radius: 3.5})),
