@@ -9,6 +9,7 @@
   const times = [...Array(live.SIZE).keys()];
   const power = (v) => `10^{${dln.number(v)}}`;
   const percent = (v) => `${Math.round(100 * v)} %`;
+  const rounded = (v, digits) => dln.plain(dln.number(Number(v.toFixed(digits))));
   const plots = {};
   let training = null;                                     // network, records and theory of one run
   let playing = false;
@@ -192,7 +193,8 @@
     const all = [...records, now];
     const t = all.map((r) => r.t);
     const axis = {range: [0, end], label: "time *t*, learning rate times steps"};
-    const top = Math.max(...all.flatMap((r) => r.u).filter(Number.isFinite)) / task.s[0];       // above 1 where the rate is too large
+    // Above 1 where the rate is too large.
+    const top = Math.max(...all.flatMap((r) => r.u).filter(Number.isFinite)) / task.s[0];
     const said = task.levels.map((name, i) => `${name} ${percent(shareOf(now.u, i))}`).join(", ");
     plots.strengths.draw({
       x: {...axis, label: "time *t*"}, left: 52, right: 68,
@@ -210,7 +212,7 @@
     plots.loss.draw({
       x: axis, left: 52, right: 68, y: {range: [0, 1.08], ticks: [0, 0.5, 1], label: "loss"},
       lines: [{x: t, y: all.map((r) => r.loss), color: dln.colors.vermilion}, {...training.lossCurve, theory: true}],
-      alt: `Loss as a share of the first one: now ${dln.plain(dln.number(now.loss, 2))}. Dashed: the theory.`,
+      alt: `Loss over time, as a share of the first one: now ${dln.plain(dln.number(now.loss, 2))}. Dashed: the theory.`,
     });
     heat(ui.values.picture, seen, task);
     plots.tree.box.hidden = !task.items;
@@ -231,8 +233,7 @@
       cells: times.flatMap((i) => times.map((j) => (
         {x: [j + 0.5, j + 1.5], y: [i + 1.5, i + 0.5], color: shade(live.at(matrix, i, j))}))),
       alt: `${picture === "map" ? "Map between modes" : "Cosines between modes"}. On the diagonal: ${
-        times.map((k) => dln.plain(dln.number(live.at(matrix, k, k), 2))).join(", ")}; elsewhere at most ${
-        dln.plain(dln.number(strongest, 2))}.`,
+        times.map((k) => rounded(live.at(matrix, k, k), 2)).join(", ")}; elsewhere at most ${rounded(strongest, 2)}.`,
     });
   };
 
@@ -245,7 +246,7 @@
       texts: [...items.map((name, i) => ({x: axis.range[1], y: i - 3.5, text: name, anchor: "start", dx: 6, dy: 4})),
               {x: 0, y: -3, text: "plants", anchor: "start", dx: 8}, {x: 0, y: 3, text: "animals", anchor: "start", dx: 8, dy: 8}],
       alt: `Eight items on a line, read out of the answers: ${items.map((name, i) => `${name} ${
-        dln.plain(dln.number(now.places[i], 2))}`).join(", ")}. Where the tree is learned they stand one apart.`,
+        rounded(now.places[i], 1)}`).join(", ")}. Where the tree is learned they stand one apart.`,
     });
   };
 
