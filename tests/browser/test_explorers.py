@@ -9,7 +9,7 @@ import pytest
 
 from dlnutils import mixed, phases, saddles
 
-MODES, MIXED = "book/explorers/modes.html", "book/explorers/mixed-regime.html"
+MODES, MIXED, LIVE = (f"book/explorers/{name}.html" for name in ("modes", "mixed-regime", "live"))
 DRAWN = "document.querySelectorAll('.dln-plot svg polyline').length >= {}"
 
 
@@ -276,7 +276,7 @@ def test_the_drawn_best_moment_is_the_least_of_the_drawn_curve(visit):
 
 # --- pages ----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("path", [MODES, MIXED])
+@pytest.mark.parametrize("path", [MODES, MIXED, LIVE])
 def test_it_works_from_the_file_system(visit, site, path):
     page = visit(path, base=site.as_uri())
     before = headline(page)
@@ -285,7 +285,7 @@ def test_it_works_from_the_file_system(visit, site, path):
     until_changed(page, before)
 
 
-@pytest.mark.parametrize("path", [MODES, MIXED])
+@pytest.mark.parametrize("path", [MODES, MIXED, LIVE])
 def test_it_fits_a_phone(visit, page, path):
     page.set_viewport_size({"width": 390, "height": 844})
     visit(path)
@@ -301,9 +301,9 @@ def test_scripts_are_loaded_where_they_are_used_and_nowhere_else(site):
     pages = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")
              if "_static" not in path.parts}
     using = {path for path, text in pages.items() if re.search(r"<script[^>]*_static/explorers/", text)}
-    assert using >= {MODES, MIXED}
+    assert using >= {MODES, MIXED, LIVE}
     assert using == {path for path, text in pages.items() if 'class="dln-explorer"' in text}
-    assert "mixed-regime.js" not in pages[MODES] and "modes.js" not in pages[MIXED]
+    assert "mixed-regime.js" not in pages[MODES] and "modes.js" not in pages[MIXED] and "live.js" not in pages[MODES]
 
 
 def test_without_scripts_the_page_says_what_one_would_see(browser, address):
@@ -317,6 +317,6 @@ def test_without_scripts_the_page_says_what_one_would_see(browser, address):
 
 
 def test_plots_say_what_they_show(visit):
-    for path in (MODES, MIXED):
+    for path in (MODES, MIXED, LIVE):
         labels = visit(path).eval_on_selector_all(".dln-plot svg", "all => all.map(s => s.getAttribute('aria-label'))")
         assert len(labels) >= 2 and all(len(label) > 60 and "NaN" not in label for label in labels), json.dumps(labels)

@@ -145,6 +145,8 @@ window.dln = window.dln || {};
       },
       /** The sentence above the plots: the number that matters. */
       headline(marked) { dln.write(headline, marked); },
+      /** Let a screen reader hear the headline, where it changed without a setting. */
+      say() { spoken.textContent = headline.textContent; },
     };
 
     const panel = element("div", {class: "dln-controls", role: "group", "aria-label": "Settings"}, ...build(controls), reset);

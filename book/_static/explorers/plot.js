@@ -19,16 +19,24 @@ window.dln = window.dln || {};
   const VIRIDIS = ["440154", "48186a", "472d7b", "424086", "3b528b", "33638d", "2c728e", "26828e", "21918c", "1fa088",
                    "28ae80", "3fbc73", "5ec962", "84d44b", "addc30", "d8e219", "fde725"];
 
-  /** Colour of viridis at a fraction from 0 (dark) to 1 (light). */
-  dln.viridis = (fraction) => {
-    const at = Math.min(Math.max(fraction, 0), 1) * (VIRIDIS.length - 1);
-    const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
+  // Blue, white, red for quantities with a sign.
+  const SIGNED = ["2166ac", "67a9cf", "f7f7f7", "ef8a62", "b2182b"];
+
+  const ramp = (stops) => (fraction) => {
+    const at = Math.min(Math.max(fraction, 0), 1) * (stops.length - 1);
+    const low = Math.min(Math.floor(at), stops.length - 2);
     const mix = [0, 2, 4].map((i) => {
-      const [a, b] = [low, low + 1].map((k) => parseInt(VIRIDIS[k].slice(i, i + 2), 16));
+      const [a, b] = [low, low + 1].map((k) => parseInt(stops[k].slice(i, i + 2), 16));
       return Math.round(a + (b - a) * (at - low));
     });
     return `rgb(${mix.join(",")})`;
   };
+
+  /** Colour of viridis at a fraction from 0 (dark) to 1 (light). */
+  dln.viridis = ramp(VIRIDIS);
+
+  /** Colour of a value from -1 (blue) over 0 (white) to 1 (red). */
+  dln.signed = (value) => ramp(SIGNED)((value + 1) / 2);
 
   /** n colours for an ordered quantity, light (small) to dark (large), as dlnutils.plotting.sequential. */
   dln.sequential = (n, low = 0.12, high = 0.95) =>
@@ -144,6 +152,26 @@ window.dln = window.dln || {};
     return node;
   };
 
+  /** Make the children of an element equal to `wanted` and leave those alone that are: cheap where little has changed. */
+  const patch = (parent, wanted) => {
+    const present = [...parent.childNodes];
+    present.slice(wanted.length).forEach((node) => node.remove());
+    wanted.forEach((node, i) => {
+      const old = present[i];
+      if (!old) parent.append(node);
+      else if (old.nodeName !== node.nodeName) old.replaceWith(node);
+      else if (node.nodeType === Node.TEXT_NODE) {
+        if (old.data !== node.data) old.data = node.data;
+      } else {
+        for (const {name, value} of node.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+        if (old.attributes.length > node.attributes.length) {
+          [...old.attributes].forEach(({name}) => { if (!node.hasAttribute(name)) old.removeAttribute(name); });
+        }
+        if (old.firstChild || node.firstChild) patch(old, [...node.childNodes]);
+      }
+    });
+  };
+
   /** Marked-up text as an SVG element; raised and lowered pieces are shifted and shifted back. */
   const svgText = (marked, attributes) => {
     const node = svg("text", attributes);
@@ -178,11 +206,11 @@ window.dln = window.dln || {};
     return out;
   };
 
-  /** A bar that explains the colours of viridis: dark at the left, light at the right, or the other way round. */
-  dln.colorbar = (parent, {label, low, high, reversed = false}) => {
+  /** A bar that explains the colours of viridis: dark at the left, light at the right, or the other way round; or of a `shade`. */
+  dln.colorbar = (parent, {label, low, high, reversed = false, shade = dln.viridis}) => {
     const bar = document.createElement("div");
     bar.className = "dln-colorbar";
-    const shades = dln.linspace(0, 1, 9).map((v) => dln.viridis(reversed ? 1 - v : v)).join(",");
+    const shades = dln.linspace(0, 1, 9).map((v) => shade(reversed ? 1 - v : v)).join(",");
     [["span", label], ["span", low], ["i", ""], ["span", high]].forEach(([tag, text]) => {
       const part = document.createElement(tag);
       dln.write(part, text);
@@ -205,7 +233,7 @@ window.dln = window.dln || {};
    *   rules: [{x or y, color, dashed, label, anchor, below}]       a line across the whole plot, its label above or below it
    *   points: [{x, y, color, radius, hollow, cross}]
    *   texts: [{x, y, text, anchor, color, dx, dy, halo, bright, rotate}]     bright: white on a dark edge, for dark cells
-   *   right: the least room at the right, so that plots above each other line up
+   *   left, right: the least room there, so that plots above each other line up
    *   alt: what is seen, in words (read by screen readers).
    */
   dln.plot = (parent, {height = 280} = {}) => {
@@ -218,14 +246,17 @@ window.dln = window.dln || {};
     let spec = null;
     let axes = null;
     let onLayout = null;
+    let width = 0;
+
+    /** Asking for a width makes the browser lay out the page, so it is asked once and whenever the box changes. */
+    const measure = () => Math.max(240, Math.floor(box.clientWidth - 2 * parseFloat(getComputedStyle(box).paddingLeft || 0)));
 
     const render = () => {
-      const width = Math.max(240, Math.floor(box.clientWidth - 2 * parseFloat(getComputedStyle(box).paddingLeft || 0)));
       const lines = spec.lines || [];
       const labelled = lines.filter((line) => line.label);
       const right = Math.max(14, spec.right || 0, ...labelled.map((line) => widthOf(line.label) + 12));
       let y = scaleOf(spec.y, height - 44, 12);
-      const left = 26 + Math.max(...y.ticks.map((v) => widthOf(y.name(v)))) + 4;
+      const left = Math.max(26 + Math.max(...y.ticks.map((v) => widthOf(y.name(v)))) + 4, spec.left || 0);
       const area = {left, right: width - right, top: 12, bottom: height - 44};
       const x = scaleOf(spec.x, area.left, area.right);
       axes = {x, y, area};
@@ -309,16 +340,17 @@ window.dln = window.dln || {};
           transform: item.rotate ? `rotate(${item.rotate} ${at[0]} ${at[1]})` : undefined}));
       });
 
-      drawing.replaceChildren(
+      patch(drawing, [
         svg("defs", {}, svg("clipPath", {id: clip}, svg("rect", {x: area.left, y: area.top - 2,
-          width: area.right - area.left, height: area.bottom - area.top + 3}))), grid, inside, outside);
+          width: area.right - area.left, height: area.bottom - area.top + 3}))), grid, inside, outside]);
       if (onLayout) onLayout();
     };
 
     // The text has a constant size, so a new width needs a new drawing.
-    let known = 0;
     new ResizeObserver(() => {
-      if (spec && box.clientWidth && box.clientWidth !== known) { known = box.clientWidth; render(); }
+      if (!spec || !box.clientWidth || measure() === width) return;
+      width = measure();
+      render();
     }).observe(box);
 
     /**
@@ -388,6 +420,6 @@ window.dln = window.dln || {};
       };
     };
 
-    return {box, handle, draw: (next) => { spec = next; known = box.clientWidth; render(); }};
+    return {box, handle, draw: (next) => { spec = next; width = width || measure(); render(); }};
   };
 })();

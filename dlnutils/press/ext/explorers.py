@@ -20,6 +20,7 @@ from .pieces import keep_file, made_folder, sentence
 # Scripts of each explorer, after the common ones and in this order.
 SCRIPTS = {
     "modes": ["modes-model.js", "modes.js"],
+    "live": ["modes-model.js", "live-model.js", "live.js"],
     "mixed-regime": ["mixed-model.js", "mixed-regime.js"],
     "transfer": ["transfer-model.js", "transfer.js"],
 }
