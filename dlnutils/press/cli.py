@@ -121,8 +121,12 @@ def accept(section, profile) -> None:
 @click.option("--profile", default="default", show_default=True, help="Whose executed notebooks to show.")
 @click.option("--committed", is_flag=True, help="Show the committed outputs only.")
 @click.option("--lenient", is_flag=True, help="Do not treat warnings as errors.")
-def build(profile, committed, lenient) -> None:
+@click.option("--pyodide", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder with Pyodide's files, laid into the site: pages run without another server.")
+def build(profile, committed, lenient, pyodide) -> None:
     """Build the site into _build/html."""
+    if pyodide:
+        os.environ["DLN_PYODIDE"] = str(pyodide.resolve())
     root = _root()
     _need("book", "jupyter_book")
     if profile not in notebooks.profiles(root):
