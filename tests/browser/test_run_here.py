@@ -44,7 +44,7 @@ def until(page, words):
 def claims(page):
     """Measured value and verdict of every row of the last table of claims."""
     return page.locator("table.dln-claims").last.locator("tbody tr").evaluate_all(
-        "rows => rows.map((row) => [row.cells[2].innerText, row.cells[5].innerText])")
+        "rows => rows.map((row) => [row.cells[2].textContent, row.cells[5].textContent])")
 
 
 def test_nothing_is_loaded_before_the_click(page, address):

@@ -11,6 +11,7 @@ let scope = null;
 let pins = {};
 let loaded = 0;
 let total = 0;
+let trouble = null;                                      // Pyodide goes on without a package that it could not load
 
 const say = (message) => postMessage(message);
 const plainFetch = self.fetch.bind(self);
@@ -18,7 +19,9 @@ const plainFetch = self.fetch.bind(self);
 const integrity = (hex) => `sha256-${btoa(String.fromCharCode(...hex.match(/../g).map((byte) => parseInt(byte, 16))))}`;
 
 /* Every file that Pyodide asks for comes through here. */
-self.fetch = async (request, options = {}) => {
+self.fetch = (request, options) => fetchPinned(request, options).catch((error) => { trouble = error; throw error; });
+
+const fetchPinned = async (request, options = {}) => {
   const address = String(request.url || request);
   if (address.startsWith("blob:") || address.startsWith("data:")) return plainFetch(request, options);
   const name = decodeURIComponent(address.split("/").pop());
@@ -70,7 +73,11 @@ const start = async ({files, lock, scripts, base, packages, wheel, parameters}) 
   say({ready: true});
 };
 
-const load = (packages) => python.loadPackage(packages, {messageCallback: () => {}, errorCallback: () => {}});
+const load = async (packages) => {
+  trouble = null;
+  await python.loadPackage(packages, {messageCallback: () => {}, errorCallback: () => {}});
+  if (trouble) throw trouble;
+};
 
 let now = 0;
 
