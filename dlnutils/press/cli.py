@@ -160,7 +160,7 @@ def pdf(profile, output) -> None:
 
 
 @main.command("ledger")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "codecheck"]), default="table", show_default=True)
 @click.option("--executed", is_flag=True, help="Read the last run instead of the committed notebooks.")
 @click.option("--profile", default="default", show_default=True)
 def ledger_command(form, executed, profile) -> None:
@@ -172,6 +172,8 @@ def ledger_command(form, executed, profile) -> None:
     claims = ledger.collect(root, executed=executed, profile=profile)
     if form == "table":
         click.echo(ledger.as_table(claims))
+    elif form == "codecheck":
+        click.echo(ledger.as_codecheck(claims, printing.title_and_author(root)["title"]))
     elif (sys.stdout.encoding or "").lower().replace("-", "") == "utf8":
         click.echo(ledger.as_json(claims))
     else:                                                  # the same in letters that every encoding has
