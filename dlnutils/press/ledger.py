@@ -77,5 +77,6 @@ def as_codecheck(claims: list[dict], title: str) -> str:
              "paper:", f"  title: {json.dumps(title)}", "  authors:", "    - name: the dlnutils authors", "manifest:"]
     for notebook, figures in shown.items():
         if figures:
-            lines += [f"  - file: notebooks/{notebook}.ipynb", f"    comment: {json.dumps('; '.join(figures), ensure_ascii=False)}"]
+            lines += [f"  - file: notebooks/{notebook}.ipynb",
+                      f"    comment: {json.dumps('; '.join(figures), ensure_ascii=False)}"]
     return "\n".join(lines)

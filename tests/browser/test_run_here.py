@@ -38,7 +38,8 @@ def status(page):
 
 
 def until(page, words):
-    page.wait_for_function("words => document.querySelector('.dln-run-status').innerText.includes(words)", arg=words, timeout=LONG)
+    said = "words => document.querySelector('.dln-run-status').innerText.includes(words)"
+    page.wait_for_function(said, arg=words, timeout=LONG)
 
 
 def claims(page):
@@ -63,8 +64,9 @@ def test_a_page_runs_whole_with_the_claims_of_the_book(page, address, pyodide, a
     pictures = page.locator("figure img").evaluate_all("images => images.map((image) => image.src)")
     click(page, "Run this page here")
     until(page, "Done in")
-    data = json.loads((site / "_static" / FOLDER / "pages" / f"{path.removeprefix('notebooks/').replace('/', '--')}.json").read_text())
-    assert f"{len(data['claims'])} of {len(data['claims'])} claims measure what the book shows" in status(page)
+    name = path.removeprefix("notebooks/").replace("/", "--")
+    count = len(json.loads((site / "_static" / FOLDER / "pages" / f"{name}.json").read_text())["claims"])
+    assert f"{count} of {count} claims measure what the book shows" in status(page)
     assert claims(page) == committed and not page.locator(".dln-run-error").count()
     drawn = page.locator("figure img").evaluate_all("images => images.map((image) => image.src)")
     assert all(new.startswith("data:image/png") for new, old in zip(drawn, pictures)) and len(drawn) == len(pictures)
@@ -111,7 +113,8 @@ def test_stop_stops(page, address, pyodide):
 
 
 def test_another_digest_is_refused_in_words(page, address, pyodide):
-    page.route("**/numpy-*.whl", lambda route: route.fulfill(body=b"not numpy") if route.request.method == "GET" else route.continue_())
+    page.route("**/numpy-*.whl", lambda route: route.fulfill(body=b"not numpy") if route.request.method == "GET"
+               else route.continue_())
     page.goto(f"{address}/{CLOSED_FORM}.html")
     click(page, "Run this page here")
     until(page, "it was refused")

@@ -21,7 +21,6 @@ from pathlib import Path
 from docutils import nodes
 
 from ..notebooks import claims_of, default_parameters, is_injected, profile_parameters, read_notebook, run_metadata
-from .pieces import root_file
 
 FOLDER = "run-here"
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -143,7 +142,8 @@ def add_button(app, doctree) -> None:
         return
     if why:
         place = nodes.paragraph("", nodes.Text(f"This page does not run in a browser. {why} On your machine: "),
-                                nodes.literal("", f"dln run {section}"), nodes.Text("."), classes=["dln-run-not", "dln-screen-only"])
+                                nodes.literal("", f"dln run {section}"), nodes.Text("."),
+                                classes=["dln-run-not", "dln-screen-only"])
     else:
         data = page_data(notebook, smaller)
         size = download(read_pins(Path(app.srcdir)), data["packages"]) / 1e6
@@ -156,8 +156,8 @@ def add_button(app, doctree) -> None:
                     "words": words, "base": "../pyodide/" if app.config.dln_pyodide_folder else app.config.dln_pyodide}
         keep = app.env.__dict__.setdefault("dln_run_here", {})
         keep[docname] = data
-        place = nodes.raw("", f'<div class="dln-run-here dln-screen-only" data-settings="{html.escape(json.dumps(settings))}"></div>',
-                          format="html")
+        attribute = html.escape(json.dumps(settings))
+        place = nodes.raw("", f'<div class="dln-run-here dln-screen-only" data-settings="{attribute}"></div>', format="html")
     body.insert(body.index(first) + 1, place)
 
 
