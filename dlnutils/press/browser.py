@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import linecache
+import logging
 import os
 import sys
 import traceback
@@ -42,6 +43,7 @@ def prepare(send: Callable[[str, str], Any], parameters: str) -> None:
     os.environ["MPLBACKEND"] = "agg"
     os.cpu_count = lambda: 1                               # there are no processes here
     warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)            # it would tell of its fonts
 
     def display(*things: Any, raw: bool = False, metadata: dict | None = None, **_: Any) -> None:
         for thing in things:

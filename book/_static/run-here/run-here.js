@@ -132,6 +132,7 @@
       }
       if (!cells.length) makeEditable();
       open.hidden = true;
+      place.classList.add("dln-run-active");
       [again, reset].forEach((made) => { made.hidden = false; });
       runAll();
     } catch (error) {
@@ -228,6 +229,7 @@
     cells = [];
     [again, reset, stop].forEach((made) => { made.hidden = true; });
     open.hidden = false;
+    place.classList.remove("dln-run-active");
     open.focus();
   };
 })();
