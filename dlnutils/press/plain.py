@@ -29,7 +29,8 @@ class Site(NamedTuple):
 #: The kind of the hidden outputs that the role glue:text finds.
 GLUED = "application/papermill.record/text/plain"
 
-FENCE = re.compile(r"^(?P<marks>`{3,}|:{3,})\{(?P<name>[\w-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=marks)[ ]*$", re.M | re.S)
+FENCE = re.compile(r"^(?P<marks>`{3,}|:{3,})\{(?P<name>[\w-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=marks)[ ]*$",
+                   re.M | re.S)
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]*)`")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 LEVELS = {"dln-warm-up": "warm-up", "dln-core": "core", "dln-project": "project"}
@@ -51,7 +52,7 @@ def plain_notebook(notebook: dict, section: str, site: Site, *, settings: str = 
     install : str
         How to get the package, as Markdown.
     """
-    shown = {output["metadata"]["scrapbook"]["name"]: in_prose(output["data"][GLUED].strip("'"))
+    shown = {output["metadata"]["scrapbook"]["name"]: output["data"][GLUED].strip("'")
              for cell in notebook["cells"] for output in cell.get("outputs", ()) if GLUED in output.get("data", {})}
     cells: list[dict[str, Any]] = []
     for cell in notebook["cells"]:
@@ -122,7 +123,7 @@ def _role(name: str, content: str, site: Site, shown: dict[str, str]) -> str:
     if name.startswith("glue:"):
         known, _, form = content.partition(":")
         value = shown.get(known, f"[missing: {known}]")
-        return format(float(value.replace("−", "-")), form) if form else value
+        return format(float(value), form) if form else in_prose(value)
     if name == "numref":
         number = site.figure_number(target)
         return words.replace("%s", number.removeprefix("Fig. ")) if words else number or "the figure"

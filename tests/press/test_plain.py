@@ -44,7 +44,7 @@ def test_nothing_raw_is_left(section):
     ("(here)=\n## Title", "## Title"),
 ])
 def test_words(before, after):
-    assert plain_text(before, "saddles/x", SITE, shown={"a-claim": "2 × 10⁻³"}) == after
+    assert plain_text(before, "saddles/x", SITE, shown={"a-claim": "2e-03"}) == after
 
 
 def test_without_an_address_a_link_is_its_words():
