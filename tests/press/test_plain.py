@@ -8,7 +8,7 @@ import sys
 import pytest
 from committed import NOTEBOOKS, SECTIONS
 
-from dlnutils.press.plain import Site, plain_notebook, plain_text
+from dlnutils.press.ext.plain import Site, plain_notebook, plain_text
 
 SITE = Site(lambda name: "Fig. 1.4", lambda page: "A page", lambda label: ("book/how-to", "How to"), "https://example.org")
 RAW = re.compile(r"\{[\w:-]+\}`|^[`:]{3,}\{|^\([\w-]+\)=$|\]\((?!https?:)", re.M)

@@ -10,8 +10,8 @@ from sphinx.util.nodes import clean_astext
 
 from ... import __version__
 from ..notebooks import default_parameters, read_notebook, run_metadata
-from ..plain import Site, plain_notebook
 from .parts import comments_of, written
+from .plain import Site, plain_notebook
 
 
 def site_of(app) -> Site:

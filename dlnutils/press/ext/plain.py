@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .notebooks import is_injected, run_metadata
-from .words import in_prose, paper_figure
+from ..notebooks import is_injected, run_metadata
+from ..words import in_prose, paper_figure
 
 __all__ = ["Site", "plain_notebook", "plain_text"]
 
