@@ -21,8 +21,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from .notebooks import CLAIMS_TYPE
-
 __all__ = ["prepare", "run_cell"]
 
 #: The same number of dots as in the committed figures.
@@ -52,6 +50,7 @@ def prepare(send: Callable[[str, str], Any], parameters: str) -> None:
     shell, module = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     # `claims` asks whether it is None; matplotlib, which would hook itself in, whether it is true.
     shell.get_ipython = tuple                              # pyright: ignore[reportAttributeAccessIssue]
+    shell.version_info = (9, 0)                            # pyright: ignore[reportAttributeAccessIssue]
     shell.display = module                                 # pyright: ignore[reportAttributeAccessIssue]
     module.display = display                               # pyright: ignore[reportAttributeAccessIssue]
     module.HTML = _Html                                    # pyright: ignore[reportAttributeAccessIssue]
@@ -75,8 +74,9 @@ def _bundle(thing: Any) -> dict:
 
 
 def _hand_over(bundle: dict, send: Callable[[str, str], Any]) -> None:
-    if CLAIMS_TYPE in bundle:
-        send("claims", json.dumps(bundle[CLAIMS_TYPE]))
+    for kind in bundle:
+        if kind.endswith("claims+json"):
+            send("claims", json.dumps(bundle[kind]))
     if "text/html" in bundle:
         send("html", bundle["text/html"])
     elif "text/plain" in bundle:
