@@ -85,8 +85,10 @@ def _hand_over(bundle: dict, send: Callable[[str, str], Any]) -> None:
 
 def _show_figures(send: Callable[[str, str], Any]) -> None:
     """Hand over every open figure, and close it."""
-    plt = sys.modules.get("matplotlib.pyplot")
-    for number in plt.get_fignums() if plt else ():
+    if "matplotlib.pyplot" not in sys.modules:
+        return
+    plt = sys.modules["matplotlib.pyplot"]
+    for number in plt.get_fignums():
         picture = io.BytesIO()
         plt.figure(number).savefig(picture, format="png", dpi=DPI)
         send("picture", base64.b64encode(picture.getvalue()).decode())
@@ -118,10 +120,11 @@ def run_cell(source: str, number: int, scope: dict, send: Callable[[str, str], A
     sys.stdout = sys.stderr = _Stream(send)                # pyright: ignore[reportAttributeAccessIssue]
     try:
         body = ast.parse(source, name).body
-        last = body.pop() if body and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";") else None
-        exec(compile(ast.Module(body, []), name, "exec"), scope)
-        if last is not None:
-            sys.displayhook(eval(compile(ast.Expression(last.value), name, "eval"), scope))
+        last = body[-1] if body and not source.rstrip().endswith(";") else None
+        shown = last.value if isinstance(last, ast.Expr) else None
+        exec(compile(ast.Module(body[:-1] if shown else body, []), name, "exec"), scope)
+        if shown is not None:
+            sys.displayhook(eval(compile(ast.Expression(shown), name, "eval"), scope))
         _show_figures(send)
     except BaseException as error:                         # also what means to end the program: the worker stays
         return _told(error, name)

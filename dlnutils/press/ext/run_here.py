@@ -136,8 +136,8 @@ def add_button(app, doctree) -> None:
     section, notebook = docname.removeprefix("notebooks/"), read_notebook(source)
     smaller = profile_parameters(Path(app.srcdir), section, "browser")
     why = obstacle(notebook, smaller)
-    body = next(iter(doctree.findall(nodes.section)), None)
-    first = next((child for child in body.children if isinstance(child, nodes.paragraph)), None) if body is not None else None
+    body = next(iter(doctree.findall(nodes.section)), doctree)
+    first = next((child for child in body.children if isinstance(child, nodes.paragraph)), None)
     if first is None:
         return
     if why:
