@@ -272,6 +272,10 @@ def doctor() -> None:
         click.echo(f"MNIST, full: not in {datasets.data_folder()} (only the paper profile needs it: dln data)")
     except ValueError as error:
         click.echo(f"MNIST, full: {error}")
+    folder = os.environ.get("DLN_PYODIDE")
+    found = folder and (Path(folder) / "pyodide-lock.json").is_file()
+    click.echo(f"Pyodide, for pages that run in a browser: {folder if found else 'no folder in DLN_PYODIDE'}"
+               + ("" if found else "; readers load it from the address in _config.yml"))
 
 
 if __name__ == "__main__":
