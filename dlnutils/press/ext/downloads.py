@@ -57,8 +57,9 @@ def write_downloads(app, error) -> None:
     if error or app.builder.format != "html" or not sources.is_dir():
         return
     site, root = site_of(app), Path(app.srcdir)
+    repository = (app.config.html_theme_options or {}).get("repository_url")
     install = (f"To run it, install `dlnutils` {__version__} with `pip install \".[book]\"` in a clone of the repository"
-               + (f" ({app.config.dln_repository})" if app.config.dln_repository else "")
+               + (f" ({repository})" if repository else "")
                + "; then it runs in any folder.")
     for docname in sorted(app.env.found_docs):
         path = Path(app.env.doc2path(docname))
@@ -74,6 +75,5 @@ def write_downloads(app, error) -> None:
 
 def setup(app):
     """Nothing is kept between pages, so reading and writing may run in parallel."""
-    app.add_config_value("dln_repository", "", "html")
     app.connect("build-finished", write_downloads)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
