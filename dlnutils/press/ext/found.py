@@ -18,7 +18,7 @@ LONGEST = 200
 def description(doctree) -> str:
     """The first sentences of a page, as many as fit; formulas and notes are left out."""
     first = next((part for part in doctree.findall(nodes.paragraph)
-                  if isinstance(part.parent, (nodes.section, nodes.document)) and part.astext().strip()), None)
+                  if isinstance(part.parent, (nodes.section, nodes.document, nodes.container)) and part.astext().strip()), None)
     text = " ".join(first.astext().split()) if first is not None else ""
     said = ""
     for sentence in re.findall(r".*?[.?!](?=\s|$)|.+$", text):
