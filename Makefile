@@ -57,7 +57,7 @@ test-rounding: $(STAMP)
 # Built once here, not once a worker; worksteal keeps the tests of a page together, so that it is opened once.
 browser-test: $(BROWSER)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { echo "make: no chromium was found, which opens the pages; install it (on Debian: apt install chromium)"; exit 1; }
-	$(BIN)/dln build --committed
+	$(BIN)/dln build --committed $(if $(DLN_PYODIDE),--pyodide $(DLN_PYODIDE))
 	DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" -n 2 --dist worksteal || { \
 	  echo "make: what failed is tried once more, alone: a browser that had to wait passes now, a defect fails again"; \
 	  DLN_SITE=_build/html $(BIN)/python -m pytest tests/browser -o addopts="" --last-failed --last-failed-no-failures none; }
@@ -66,6 +66,7 @@ lint: $(LINT)
 	$(BIN)/ruff check
 	$(BIN)/python -m dlnutils.press.examples _build/lint
 	$(BIN)/pyright
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 bench: $(BENCH)
 	mkdir -p _build

@@ -121,8 +121,12 @@ def accept(section, profile) -> None:
 @click.option("--profile", default="default", show_default=True, help="Whose executed notebooks to show.")
 @click.option("--committed", is_flag=True, help="Show the committed outputs only.")
 @click.option("--lenient", is_flag=True, help="Do not treat warnings as errors.")
-def build(profile, committed, lenient) -> None:
+@click.option("--pyodide", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder with Pyodide's files, laid into the site: pages run without another server.")
+def build(profile, committed, lenient, pyodide) -> None:
     """Build the site into _build/html."""
+    if pyodide:
+        os.environ["DLN_PYODIDE"] = str(pyodide.resolve())
     root = _root()
     _need("book", "jupyter_book")
     if profile not in notebooks.profiles(root):
@@ -156,7 +160,7 @@ def pdf(profile, output) -> None:
 
 
 @main.command("ledger")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "codecheck"]), default="table", show_default=True)
 @click.option("--executed", is_flag=True, help="Read the last run instead of the committed notebooks.")
 @click.option("--profile", default="default", show_default=True)
 def ledger_command(form, executed, profile) -> None:
@@ -168,6 +172,8 @@ def ledger_command(form, executed, profile) -> None:
     claims = ledger.collect(root, executed=executed, profile=profile)
     if form == "table":
         click.echo(ledger.as_table(claims))
+    elif form == "codecheck":
+        click.echo(ledger.as_codecheck(claims, printing.title_and_author(root)["title"]))
     elif (sys.stdout.encoding or "").lower().replace("-", "") == "utf8":
         click.echo(ledger.as_json(claims))
     else:                                                  # the same in letters that every encoding has
@@ -266,6 +272,10 @@ def doctor() -> None:
         click.echo(f"MNIST, full: not in {datasets.data_folder()} (only the paper profile needs it: dln data)")
     except ValueError as error:
         click.echo(f"MNIST, full: {error}")
+    folder = os.environ.get("DLN_PYODIDE")
+    found = folder and (Path(folder) / "pyodide-lock.json").is_file()
+    click.echo(f"Pyodide, for pages that run in a browser: {folder if found else 'no folder in DLN_PYODIDE'}"
+               + ("" if found else "; readers load it from the address in _config.yml"))
 
 
 if __name__ == "__main__":

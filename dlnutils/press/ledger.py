@@ -8,7 +8,7 @@ from pathlib import Path
 from .notebooks import claims_of, notebook_path, read_notebook, read_run, sections
 from .words import paper_figure, show_bound, verdict_of
 
-__all__ = ["PUBLIC_KEYS", "collect", "as_json", "as_table"]
+__all__ = ["PUBLIC_KEYS", "collect", "as_json", "as_table", "as_codecheck"]
 
 #: What ``dln ledger --format json`` lists of each claim.
 PUBLIC_KEYS = ("id", "paper", "figure", "where", "statement", "measured", "bound", "source", "headline", "verdict", "notebook",
@@ -64,3 +64,19 @@ def as_table(claims: list[dict]) -> str:
                  f"{states.count(None)} not asserted; {len(printed)} of them test a statement that a paper prints: "
                  f"{printed.count('agrees')} agree, {printed.count('disagrees')} disagree")
     return "\n".join(lines).lstrip("\n")
+
+
+def as_codecheck(claims: list[dict], title: str) -> str:
+    """Which committed file shows which figure of a paper, in the form of CODECHECK (``codecheck.yml``)."""
+    shown: dict[str, list[str]] = {}
+    for claim in claims:
+        figure = paper_figure(claim["paper"], claim["figure"])
+        if not claim["figure"].startswith("+") and figure not in shown.setdefault(claim["notebook"], []):
+            shown[claim["notebook"]].append(figure)
+    lines = ["# Made by: dln ledger --format codecheck > codecheck.yml", "version: https://codecheck.org.uk/spec/config/1.0/",
+             "paper:", f"  title: {json.dumps(title)}", "  authors:", "    - name: the dlnutils authors", "manifest:"]
+    for notebook, figures in shown.items():
+        if figures:
+            lines += [f"  - file: notebooks/{notebook}.ipynb",
+                      f"    comment: {json.dumps('; '.join(figures), ensure_ascii=False)}"]
+    return "\n".join(lines)

@@ -13,6 +13,7 @@ from committed import BOOK, NOTEBOOKS, SECTIONS
 
 from dlnutils import __version__
 from dlnutils.press import ledger, notebooks, run
+from dlnutils.press.pdf import title_and_author
 
 #: The papers' figures; what goes beyond a paper is '+<section>'.
 LABELS = {
@@ -219,6 +220,22 @@ def test_one_version_and_one_list_of_packages():
     assert "-c constraints.txt" in (BOOK / "environment.yml").read_text()
     pins = (BOOK / "constraints.txt").read_text()
     assert "://" not in pins and re.search(r"^jupyter-book==1\.0\.4", pins, re.M)
+
+
+def test_codecheck_names_the_files_of_the_figures():
+    found = ledger.as_codecheck(ledger.collect(BOOK), title_and_author(BOOK)["title"])
+    assert (BOOK / "codecheck.yml").read_text(encoding="utf-8") == found + "\n", "dln ledger --format codecheck > codecheck.yml"
+    assert all((BOOK / line.split()[-1]).is_file() for line in found.splitlines() if "- file:" in line)
+
+
+def test_what_is_said_to_archives_is_true():
+    zenodo = json.loads((BOOK / ".zenodo.json").read_text(encoding="utf-8"))
+    citation = (BOOK / "CITATION.cff").read_text(encoding="utf-8")
+    assert zenodo["version"] == __version__ and f'title: "{zenodo["title"]}"' in citation
+    assert all(paper["identifier"].removeprefix("arXiv:") in citation for paper in zenodo["related_identifiers"])
+    assert json.loads((BOOK / ".devcontainer" / "devcontainer.json").read_text())["build"]["dockerfile"] == "../Dockerfile"
+    workflow = (BOOK / ".github" / "workflows" / "ci.yml").read_text()
+    assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
 
 
 def test_the_project_speaks_of_itself_alone():

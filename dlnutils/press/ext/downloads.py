@@ -1,0 +1,79 @@
+"""Notebooks that readers take away: in the site, plain ones stand in the place of the book's own sources."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+from sphinx.util.nodes import clean_astext
+
+from ... import __version__
+from ..notebooks import default_parameters, read_notebook, run_metadata
+from .parts import comments_of, written
+from .plain import Site, plain_notebook
+
+
+def site_of(app) -> Site:
+    """What other pages are called and how figures are numbered, once everything is read."""
+    env = app.env
+    standard = env.get_domain("std")
+    address = (app.config.html_baseurl or "").rstrip("/")
+
+    def figure_number(name: str) -> str:
+        docname, anchor = standard.anonlabels.get(name, standard.labels.get(name, ("", "", ""))[:2])[:2]
+        number = env.toc_fignumbers.get(docname, {}).get("figure", {}).get(anchor)
+        return f"Fig. {'.'.join(map(str, number))}" if number else ""
+
+    def title(page: str) -> str:
+        found = env.titles.get(page.strip("/"))
+        return clean_astext(found) if found is not None else page.rpartition("/")[2].replace("-", " ")
+
+    def label(name: str) -> tuple[str, str]:
+        docname, _, words = standard.labels.get(name.lower(), ("", "", name))
+        return docname, words
+
+    return Site(figure_number, title, label, address)
+
+
+def settings_table(root: Path, section: str, notebook: dict) -> str:
+    """The table of settings as Markdown: what `parts.Settings` shows on the page."""
+    path = root / "notebooks" / "settings" / f"{section}.yml"
+    given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    comments, parameters = comments_of(notebook), default_parameters(notebook) | run_metadata(notebook).get("parameters", {})
+    rows = ["| Setting | What it is | Here | Paper |", "|---|---|---|---|"]
+    for name in [*parameters, *(name for name in given if name not in parameters)]:
+        entry = given.get(name, {})
+        words = "; ".join(part for part in (comments.get(name, ""), str(entry.get("note", ""))) if part)
+        here = written(parameters[name] if name in parameters else entry["here"])
+        cells = (f"`{name}`" if name in parameters else name, words, here, written(entry["paper"]) if "paper" in entry else "–")
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def write_downloads(app, error) -> None:
+    """Put plain notebooks over the copies that Sphinx made."""
+    sources = Path(app.outdir) / "_sources"
+    if error or app.builder.format != "html" or not sources.is_dir():
+        return
+    site, root = site_of(app), Path(app.srcdir)
+    repository = (app.config.html_theme_options or {}).get("repository_url")
+    install = (f"To run it, install `dlnutils` {__version__} with `pip install \".[book]\"` in a clone of the repository"
+               + (f" ({repository})" if repository else "")
+               + "; then it runs in any folder.")
+    for docname in sorted(app.env.found_docs):
+        path = Path(app.env.doc2path(docname))
+        if path.suffix != ".ipynb":
+            continue
+        section = docname.split("/", 1 if docname.startswith("notebooks/") else 2)[-1]
+        notebook = read_notebook(path)
+        plain = plain_notebook(notebook, section, site, settings=settings_table(root, section, notebook), install=install)
+        target = sources / f"{docname}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def setup(app):
+    """Nothing is kept between pages, so reading and writing may run in parallel."""
+    app.connect("build-finished", write_downloads)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,229 @@
+"""Run here: a button on the pages whose notebooks a browser can run, and the files that its script asks for.
+
+Python for browsers is Pyodide. With a folder of its files (``dln build --pyodide``, or the variable DLN_PYODIDE) they are laid
+into the site; otherwise readers fetch them from the address ``dln_pyodide`` in ``_config.yml``. What they must be is committed:
+``book/_static/run-here/pyodide.json`` holds the digest of every file, and Pyodide's own list of packages, cut to ours.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import html
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from docutils import nodes
+
+from ..notebooks import claims_of, default_parameters, is_injected, profile_parameters, read_notebook, run_metadata
+
+FOLDER = "run-here"
+PACKAGE = Path(__file__).resolve().parents[2]
+
+#: Packages that pages may load, and what starts Pyodide.
+PACKAGES = ("numpy", "scipy", "matplotlib", "joblib")
+SCRIPTS = ("pyodide.asm.js", "pyodide.js")
+CORE = (*SCRIPTS, "pyodide.asm.wasm", "python_stdlib.zip")
+
+#: A browser takes about so many times as long as the processor alone (2 to 18, by what is computed).
+SLOWER = 6
+
+#: Seconds on a processor above which it would try its reader's patience.
+PATIENCE = 25.0
+
+
+def pins(folder: Path) -> dict:
+    """What a folder of Pyodide's files holds: digests and sizes, and its list of packages cut to `PACKAGES` and what they need.
+
+    ``pyodide.json`` is this, written as JSON.
+    """
+    lock = json.loads((folder / "pyodide-lock.json").read_text(encoding="utf-8"))
+    wanted, todo = {}, list(PACKAGES)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted[name] = lock["packages"][name]
+            todo += wanted[name]["depends"]
+    files = {}
+    for name in sorted([*CORE, *(entry["file_name"] for entry in wanted.values())]):
+        content = (folder / name).read_bytes()
+        files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    wrong = [entry["file_name"] for entry in wanted.values() if files[entry["file_name"]]["sha256"] != entry["sha256"]]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} in {folder} is not what pyodide-lock.json says: fetch the folder again")
+    return {"files": files, "scripts": list(SCRIPTS),
+            "lock": {"info": lock["info"], "packages": {name: wanted[name] for name in sorted(wanted)}}}
+
+
+def read_pins(root: Path) -> dict:
+    """The committed digests."""
+    return json.loads((root / "book" / "_static" / FOLDER / "pyodide.json").read_text(encoding="utf-8"))
+
+
+def download(pinned: dict, packages: list[str]) -> int:
+    """Bytes that a page with these packages loads the first time."""
+    names, todo = set(CORE), list(packages)
+    while todo:
+        entry = pinned["lock"]["packages"][todo.pop()]
+        if entry["file_name"] not in names:
+            names.add(entry["file_name"])
+            todo += entry["depends"]
+    return sum(pinned["files"][name]["bytes"] for name in names)
+
+
+# --- what a page is -------------------------------------------------------------------------------------------------
+
+def code_of(notebook: dict) -> list[str]:
+    """The source of every code cell."""
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code" and not is_injected(cell)]
+
+
+def imported(cells: list[str]) -> set[str]:
+    """The modules that cells import, with two parts of a name where it has them."""
+    found = set()
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.Import):
+            found |= {".".join(alias.name.split(".")[:2]) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {".".join([node.module, alias.name][:2]) if "." not in node.module else node.module
+                      for alias in node.names}
+    return found
+
+
+def obstacle(notebook: dict, smaller: dict | None) -> str:
+    """Why a page cannot run in a browser, in words; empty where it can."""
+    modules = imported(code_of(notebook))
+    if "dlnutils.datasets" in modules:
+        return "It reads images that are not sent to a browser."
+    if "dlnutils.press.trials" in modules:
+        return "It lays out the records of long runs, which are not sent to a browser."
+    tops = {name.split(".")[0] for name in modules}
+    other = sorted(tops - {"dlnutils", *PACKAGES} - set(sys.stdlib_module_names))
+    if other:
+        return f"It needs {' and '.join(other)}, which is not made for browsers."
+    seconds = run_metadata(notebook).get("run_time") or 0
+    if seconds > PATIENCE and smaller is None:
+        return f"It is too heavy for one: {seconds:.0f} s on a processor, several times that in a browser."
+    return ""
+
+
+def page_data(notebook: dict, smaller: dict | None) -> dict:
+    """What the script needs of a page: the cells, the parameters of its claims, the packages that it imports, the claims."""
+    cells = code_of(notebook)
+    tops = {name.split(".")[0] for name in imported(cells)}
+    packages = [name for name in PACKAGES if name in {"numpy", *tops}]
+    if smaller:
+        place = next(i for i, cell in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code" and not is_injected(c))
+                     if "parameters" in cell["metadata"].get("tags", ()))
+        cells[place] += "\n\n# Smaller, for the browser.\n" + "\n".join(f"{name} = {value!r}" for name, value in smaller.items())
+    return {"cells": cells, "packages": packages, "parameters": run_metadata(notebook).get("parameters") or
+            default_parameters(notebook), "claims": {claim["id"]: claim["shown"] for claim in claims_of(notebook)}}
+
+
+# --- the site -------------------------------------------------------------------------------------------------------
+
+def add_button(app, doctree) -> None:
+    """After the first paragraph of a notebook's page: the button, or why there is none."""
+    docname = app.env.docname
+    source = Path(app.env.doc2path(docname))
+    if source.suffix != ".ipynb" or not docname.startswith("notebooks/") or app.builder.format != "html":
+        return
+    section, notebook = docname.removeprefix("notebooks/"), read_notebook(source)
+    smaller = profile_parameters(Path(app.srcdir), section, "browser")
+    why = obstacle(notebook, smaller)
+    body = next(iter(doctree.findall(nodes.section)), doctree)
+    first = next((child for child in body.children if isinstance(child, nodes.paragraph)), None)
+    if first is None:
+        return
+    if why:
+        place = nodes.paragraph("", nodes.Text(f"This page does not run in a browser. {why} On your machine: "),
+                                nodes.literal("", f"dln run {section}"), nodes.Text("."),
+                                classes=["dln-run-not", "dln-screen-only"])
+    else:
+        data = page_data(notebook, smaller)
+        size = download(read_pins(Path(app.srcdir)), data["packages"]) / 1e6
+        where = "this site" if app.config.dln_pyodide_folder else "its own server"
+        minutes = (run_metadata(notebook).get("run_time") or 0) * SLOWER / 60
+        takes = "" if minutes < 1 or smaller else f" This page then takes about {minutes:.0f} minutes, figure by figure."
+        words = (f"Python starts in your browser; the first time it loads {size:.0f} MB from {where}.{takes}"
+                 + (" Sizes are smaller than the book's, so the claims are shown and not asserted." if smaller else ""))
+        settings = {"page": f"pages/{section.replace('/', '--')}.json", "wheel": "dlnutils.zip", "label": "Run this page here",
+                    "words": words, "base": "../pyodide/" if app.config.dln_pyodide_folder else app.config.dln_pyodide}
+        keep = app.env.__dict__.setdefault("dln_run_here", {})
+        keep[docname] = data
+        attribute = html.escape(json.dumps(settings))
+        place = nodes.raw("", f'<div class="dln-run-here dln-screen-only" data-settings="{attribute}"></div>', format="html")
+    body.insert(body.index(first) + 1, place)
+
+
+def load_script(app, pagename, templatename, context, doctree) -> None:
+    """Give the script to the pages that have the button."""
+    if pagename in getattr(app.env, "dln_run_here", {}):
+        app.add_css_file(f"{FOLDER}/run-here.css")
+        app.add_js_file(f"{FOLDER}/run-here.js", loading_method="defer")
+
+
+def write_files(app, error) -> None:
+    """Beside the script: every page's cells, the package as an archive, and Pyodide where its folder was given."""
+    if error or app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_static" / FOLDER
+    (target / "pages").mkdir(parents=True, exist_ok=True)
+    for docname, data in getattr(app.env, "dln_run_here", {}).items():
+        path = target / "pages" / f"{docname.removeprefix('notebooks/').replace('/', '--')}.json"
+        path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    (target / "dlnutils.zip").write_bytes(package_archive())
+    if app.config.dln_pyodide_folder:
+        lay_pyodide(Path(app.config.dln_pyodide_folder), read_pins(Path(app.srcdir)), Path(app.outdir) / "_static" / "pyodide")
+
+
+def package_archive(package: Path = PACKAGE) -> bytes:
+    """The package as the archive that the browser unpacks; the same bytes for the same files."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*")):
+            if path.suffix in (".py", ".mplstyle") and "ext" not in path.relative_to(package).parts:
+                archive.writestr(zipfile.ZipInfo(f"dlnutils/{path.relative_to(package).as_posix()}"), path.read_bytes(),
+                                 zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def lay_pyodide(folder: Path, pinned: dict, target: Path) -> None:
+    """Copy the files that the book knows, each with its digest."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name, pin in pinned["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} lacks {name}: give the folder of Pyodide {pinned['lock']['info']['version']}")
+        if (target / name).is_file() and (target / name).stat().st_size == pin["bytes"]:
+            continue
+        if hashlib.sha256(path.read_bytes()).hexdigest() != pin["sha256"]:
+            raise ValueError(f"{path} has another SHA-256 than the one the book knows: fetch Pyodide "
+                             f"{pinned['lock']['info']['version']} again")
+        shutil.copyfile(path, target / name)
+
+
+def forget(app, env, docname) -> None:
+    getattr(env, "dln_run_here", {}).pop(docname, None)
+
+
+def merge(app, env, docnames, other) -> None:
+    env.__dict__.setdefault("dln_run_here", {}).update(
+        {name: data for name, data in getattr(other, "dln_run_here", {}).items() if name in docnames})
+
+
+def setup(app):
+    """What a page needs is kept in the environment, so pages that did not change keep theirs."""
+    app.add_config_value("dln_pyodide", "", "env")
+    app.add_config_value("dln_pyodide_folder", os.environ.get("DLN_PYODIDE", ""), "env")
+    app.connect("doctree-read", add_button)
+    app.connect("html-page-context", load_script)
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
+    app.connect("build-finished", write_files)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
