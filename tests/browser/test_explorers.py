@@ -251,13 +251,13 @@ def test_the_point_of_the_phase_diagram_can_be_dragged_and_placed(visit):
     moved = knob.bounding_box()
     assert abs(moved["x"] - box["x"] - 60) < 5 and abs(moved["y"] - box["y"] + 20) < 5
     page.mouse.click(centre[0] - 40, centre[1] + 30)
-    page.wait_for_function("document.querySelector('.dln-headline').innerText.startsWith('Active')")
+    page.wait_for_function("document.querySelector('.dln-headline').innerText.startsWith('Rich')")
     page.mouse.move(centre[0] + 60, centre[1] - 20)        # the button is up: the point stays
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert headline(page).startswith("Active")
+    assert headline(page).startswith("Rich")
 
 
-@pytest.mark.parametrize("x, y, region", [(-2.6, 2.0, "Active"), (-2.2, 2.9, "Mixed"), (-2.2, 3.6, "Lazy"),
+@pytest.mark.parametrize("x, y, region", [(-2.6, 2.0, "Rich"), (-2.2, 2.9, "Mixed"), (-2.2, 3.6, "Lazy"),
                                           (-0.5, 3.0, "Infinite noise"), (-2.0, 0.5, "Too narrow")])
 def test_regions_have_their_names(visit, x, y, region):
     page = visit(f"{MIXED}#x={x}&y={y}")

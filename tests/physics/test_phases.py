@@ -65,6 +65,21 @@ def test_phase_diagram_regions(diagram):
     np.testing.assert_allclose(diagram.threshold, 30**diagram.gamma)
 
 
+def test_one_neuron_leaves_the_other_directions_of_the_signal():
+    """No map of rank one is closer (Eckart and Young), and learning comes within what it costs to estimate one direction."""
+    d, k = 60, 3
+    signal, _ = low_rank_task(d, k, rng=4)
+    missing = np.sum(np.linalg.svd(signal, compute_uv=False)[1:k]**2) / d**2
+    point = phases.train_point(-2.0, 0.0, d=d, k=k, target_seed=4, rng=5)
+    assert missing < point["test_error"] < missing + 2 * 2 / d
+
+
+@pytest.mark.parametrize("gamma, least, most", [(0.6, 5, 5), (0.2, 16, 100), (1.2, 0, 0)])
+def test_only_mixed_networks_have_the_signals_alone_above_the_threshold(gamma, least, most):
+    point = phases.train_point(-2.0, 2.0 + gamma, d=100, k=5, target_seed=2, precision="single", rng=6)
+    assert least <= point["n_above"] <= most
+
+
 def test_phase_diagram_in_single_precision_and_without_distance(diagram):
     """Rounding: n operations in a row err by eps sqrt(n), and a mean over d^2 entries by 2 / d of that.
 

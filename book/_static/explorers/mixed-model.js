@@ -1,5 +1,5 @@
 // A wide two-layer linear network that learns a low-rank signal under noise: the closed forms of dlnutils.mixed in plain
-// JavaScript. Pure functions, no page. c = variance x width is the threshold between lazy and active learning.
+// JavaScript. Pure functions, no page. c = variance x width is the threshold between lazy and rich learning.
 //
 //   ds/dt = 2 sqrt(s^2 + c^2) (y - s)          one singular value s of the map on its way to y of the target
 window.dln = window.dln || {};

@@ -10,6 +10,9 @@
   const X = [-3, 0];                                       // exponent of the variance
   const Y = [0, 4];                                        // exponent of the width
   const STEP = 0.1;                                        // of the colours in the diagram
+  const RED = "#e3001b";                                   // of the border; vermilion is too close to the orange one
+  // One colour for a regime, as in the figures of the book.
+  const REGIMES = {rich: dln.colors.orange, mixed: dln.colors.green, lazy: dln.colors.blue};
   const exponent = (v) => dln.number(Number(v.toFixed(2)));
   let diagram;
   let values;
@@ -23,9 +26,9 @@
     if (y < 1) return "narrow";
     if (2 * x + y > 0) return "noise";
     if (x + y > 1) return "lazy";
-    return x + y > 0.5 ? "mixed" : "active";
+    return x + y > 0.5 ? "mixed" : "rich";
   };
-  const REGIONS = {narrow: "Too narrow for the theory", noise: "Infinite noise", lazy: "Lazy", mixed: "Mixed", active: "Active"};
+  const REGIONS = {narrow: "Too narrow for the theory", noise: "Infinite noise", lazy: "Lazy", mixed: "Mixed", rich: "Rich"};
 
   /** The least test error on the whole diagram, as coloured cells. It needs one curve for each threshold d^gamma. */
   const cellsOf = (d) => {
@@ -115,8 +118,8 @@
         grid: false, cells: known.cells,
         areas: [{x: [X[0], X[1], X[1], X[0]], y: [0, 0, 1, 1], color: "#e4e6e9"}],
         lines: [line([-3, 0], [4, 1], "#000"), line([-3, -0.5], [3.5, 1], "#fff", true),
-                line([-2, -0.5], [4, 1], dln.colors.vermilion), line([-3, 0], [narrow, narrow], dln.colors.orange)],
-        texts: [word([-2.35, 1.75], "active"), word([-2.5, 3.22], "mixed", 38), word([-1.78, 3.2], "lazy"),
+                line([-2, -0.5], [4, 1], RED), line([-3, 0], [narrow, narrow], dln.colors.orange)],
+        texts: [word([-2.35, 1.75], "rich"), word([-2.5, 3.22], "mixed", 38), word([-1.78, 3.2], "lazy"),
                 word([-0.62, 2.6], "infinite noise"), {x: -1.5, y: 0.68, text: "outside the theory", halo: false},
                 {x: -1.5, y: narrow, text: "fewer neurons than signals", dy: narrow < 0.26 ? -5 : 14, halo: false}],
         alt: `Phase diagram. The network is at variance exponent ${x} and width exponent ${y}: ${REGIONS[region]}.`,
@@ -129,13 +132,14 @@
       const low = Math.max(Math.min(Math.sqrt(d) / 20, now.c / 3), top * 1e-5);
       const rise = (goal) => now.times.map((t) => mixed.strength(t, goal, now.c));
       const edge = rise(now.edge);
+      const color = REGIMES[region] || dln.colors.ink;
       values.draw({
         x: time, right: 52,
         y: {range: [low, Math.max(top * 1.6, Math.min(now.c * 2, top * 1e3))], log: true, label: "singular value of the map"},
         areas: [{x: [...now.times, ...[...now.times].reverse()], y: [...edge, ...edge.map(() => low / 10)],
-                 color: dln.colors.orange, opacity: 0.28}],
-        lines: [{x: now.times, y: edge, color: dln.colors.orange, width: 1.6, label: "noise"},
-                ...now.seen.map((s, i) => ({x: now.times, y: rise(s), color: dln.colors.blue, width: 1.8,
+                 color: dln.colors.grey, opacity: 0.28}],
+        lines: [{x: now.times, y: edge, color: dln.colors.grey, width: 1.6, label: "noise"},
+                ...now.seen.map((s, i) => ({x: now.times, y: rise(s), color, width: 1.8,
                                             label: i === 2 ? "signal" : undefined}))],
         rules: [{y: now.c, label: `threshold ${c}`, anchor: "end",
                  below: now.edge > now.c && now.edge < 3 * now.c}, {x: now.best.t, color: dln.colors.grey, width: 1}],
