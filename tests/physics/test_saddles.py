@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 from scipy.stats import chi2
 
 from dlnutils.initial_weights import orthogonal_matrix
@@ -519,6 +520,38 @@ def test_riccati_flow_of_other_weights_is_refused():
     with pytest.raises(ValueError, match="W1, W2"):
         riccati_flow(W1, W2 * (1 + 1e-6), np.eye(3), 1.0, lam=0.5)
     riccati_flow(W1, W2 * (1 + 1e-10), np.eye(3), 1.0, lam=0.5)     # round-off is not an imbalance
+
+
+def test_the_riccati_solution_is_a_quotient_of_two_linear_flows_and_off_by_sigma_squared_from_unbalanced_weights():
+    """P = Y / X with dY/dt = F Y, dX/dt = Y - F X; from Gaussian weights its error grows as their variance."""
+    rng = np.random.default_rng(10)
+    sigma31 = orthogonal_matrix(3, rng) * [4.0, 2.0, 1.0] @ frame(4, 3, rng).T
+    F = np.block([[np.zeros((4, 4)), sigma31.T], [sigma31, np.zeros((3, 3))]])
+    linear = np.block([[F, np.zeros((7, 7))], [np.eye(7), -F]])
+
+    def quotient(P, t):
+        YX = expm(t * linear) @ np.vstack([P, np.eye(7)])
+        return YX[:7] @ np.linalg.inv(YX[7:])
+
+    W1, W2 = balanced_weights(4, 3, 3, 0.0, rng)
+    np.testing.assert_allclose(quotient(blocks(W1, W2), 1.5), riccati_flow(W1, W2, sigma31, 1.5), atol=1e-9)
+    draw, errors = rng.standard_normal((7, 5)), []
+    for size in (0.02, 0.04):
+        Q = size * draw
+        _, maps = gradient_descent([Q[:4].T, Q[4:]], sigma31, learning_rate=0.01, n_steps=200, every=40, method="rk4")
+        errors.append(max(np.abs(quotient(Q @ Q.T, 0.4 * i)[4:, :4] - W).max() for i, W in enumerate(maps)))
+    assert errors[1] / errors[0] == pytest.approx(4, rel=0.25) and errors[1] < 0.04**2
+
+
+def test_decoder_and_encoder_of_an_autoencoder_end_as_transposes():
+    """Their imbalance is conserved, so from weights of size sigma they differ by the order of sigma squared times the width."""
+    rng, sigma = np.random.default_rng(11), 1e-3
+    components = orthogonal_matrix(4, rng)
+    C = components * [4.0, 2.0, 1.0, 0.5] @ components.T
+    start = [sigma * rng.standard_normal((10, 4)), sigma * rng.standard_normal((4, 10))]
+    (encoder, decoder), _ = gradient_descent(start, C, C, learning_rate=0.05, n_steps=1200, method="rk4")
+    assert np.abs(decoder - encoder.T).max() < 3 * 10 * sigma**2
+    np.testing.assert_allclose(decoder @ encoder, np.eye(4), atol=1e-9)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
