@@ -42,7 +42,7 @@ def settings_table(root: Path, section: str, notebook: dict) -> str:
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     comments, parameters = comments_of(notebook), default_parameters(notebook) | run_metadata(notebook).get("parameters", {})
     rows = ["| Setting | What it is | Here | Paper |", "|---|---|---|---|"]
-    for name in [*parameters, *(name for name in given if name not in parameters)]:
+    for name in [*parameters, *(name for name, entry in given.items() if name not in parameters and "here" in entry)]:
         entry = given.get(name, {})
         words = "; ".join(part for part in (comments.get(name, ""), str(entry.get("note", ""))) if part)
         here = written(parameters[name] if name in parameters else entry["here"])
