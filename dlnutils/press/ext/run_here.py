@@ -99,16 +99,16 @@ def obstacle(notebook: dict, smaller: dict | None) -> str:
     """Why a page cannot run in a browser, in words; empty where it can."""
     modules = imported(code_of(notebook))
     if "dlnutils.datasets" in modules:
-        return "It reads images that are not sent to a browser."
+        return "this page reads images that are not sent to one."
     if "dlnutils.press.trials" in modules:
-        return "It lays out the records of long runs, which are not sent to a browser."
+        return "this page lays out the records of long runs, which are not sent to one."
     tops = {name.split(".")[0] for name in modules}
     other = sorted(tops - {"dlnutils", *PACKAGES} - set(sys.stdlib_module_names))
     if other:
-        return f"It needs {' and '.join(other)}, which is not made for browsers."
+        return f"this page needs {' and '.join(other)}, which is not made for browsers."
     seconds = run_metadata(notebook).get("run_time") or 0
     if seconds > PATIENCE and smaller is None:
-        return f"It is too heavy for one: {seconds:.0f} s on a processor, several times that in a browser."
+        return f"this page is too heavy for one, {seconds:.0f} s on a processor and several times that there."
     return ""
 
 
@@ -141,13 +141,13 @@ def add_button(app, doctree) -> None:
     if first is None:
         return
     if why:
-        place = nodes.paragraph("", nodes.Text(f"This page does not run in a browser. {why} On your machine: "),
+        place = nodes.paragraph("", nodes.Text(f"Not in a browser: {why} On your machine: "),
                                 nodes.literal("", f"dln run {section}"), nodes.Text("."),
                                 classes=["dln-run-not", "dln-screen-only"])
     else:
         data = page_data(notebook, smaller)
         size = download(read_pins(Path(app.srcdir)), data["packages"]) / 1e6
-        where = "this site" if app.config.dln_pyodide_folder else "its own server"
+        where = "this site" if app.config.dln_pyodide_folder else "Pyodide's server"
         minutes = (run_metadata(notebook).get("run_time") or 0) * SLOWER / 60
         takes = "" if minutes < 1 or smaller else f" This page then takes about {minutes:.0f} minutes, figure by figure."
         words = (f"Python starts in your browser; the first time it loads {size:.0f} MB from {where}.{takes}"
