@@ -149,7 +149,7 @@ def add_button(app, doctree) -> None:
         size = download(read_pins(Path(app.srcdir)), data["packages"]) / 1e6
         where = "this site" if app.config.dln_pyodide_folder else "Pyodide's server"
         minutes = (run_metadata(notebook).get("run_time") or 0) * SLOWER / 60
-        takes = "" if minutes < 1 or smaller else f" This page then takes about {minutes:.0f} minutes, figure by figure."
+        takes = "" if minutes < 1.5 or smaller else f" The page then takes {minutes:.0f} minutes or so, figure by figure."
         words = (f"Python starts in your browser; the first time it loads {size:.0f} MB from {where}.{takes}"
                  + (" Sizes are smaller than the book's, so the claims are shown and not asserted." if smaller else ""))
         settings = {"page": f"pages/{section.replace('/', '--')}.json", "wheel": "dlnutils.zip", "label": "Run this page here",
