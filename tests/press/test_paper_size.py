@@ -83,7 +83,7 @@ def test_a_record_in_the_middle_of_a_round_says_what_each_panel_has(monkeypatch,
     names += ["mnist/ip/relu/3", "cifar10/ipllr/relu/1"]
     claims, titles, text = open_page(monkeypatch, capsys, names)
     assert {claim["id"].removeprefix("hajjar2021-size-") for claim in claims} == {
-        "still", "relu", "rank", "table-4", "means-output", "means-loss", "table-6"}
+        "still", "relu", "rank", "table-4", "means-output", "means-loss"}
     assert {"2 of 5 trials", "2 to 3 of 5 trials", "not run yet"} == set(titles)
     assert "Fig. 1b. IP-LLR, ELU" in text and "Table 5. CIFAR-10" in text
     assert f"{len(names)} of 180 trials are in it" in text
