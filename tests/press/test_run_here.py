@@ -85,9 +85,11 @@ def test_imports_decide_which_pages_run():
         return {"cells": [{"cell_type": "code", "source": code, "metadata": {}, "outputs": []}],
                 "metadata": {"dln": {"run_time": seconds}}}
     assert imported(["import numpy as np\nfrom dlnutils import saddles, dmft", "from dlnutils.press.claims import Claims"]) == {
-        "numpy", "dlnutils.saddles", "dlnutils.dmft", "dlnutils.press.claims"}
+        "numpy", "dlnutils.saddles", "dlnutils.dmft", "dlnutils.press.claims.Claims"}
     assert obstacle(notebook("import numpy, json\nfrom scipy import linalg"), None) == ""
     assert "images" in obstacle(notebook("from dlnutils import datasets"), {"n": 1})
+    assert "images" in obstacle(notebook("from dlnutils.datasets import mnist"), {"n": 1})
+    assert "records" in obstacle(notebook("from dlnutils.press import style, trials"), {"n": 1})
     assert "sklearn" in obstacle(notebook("import sklearn"), None)
     heavy = notebook("import numpy", PATIENCE + 1)
     assert "too heavy" in obstacle(heavy, None) and obstacle(heavy, {"n": 1}) == ""

@@ -84,23 +84,22 @@ def code_of(notebook: dict) -> list[str]:
 
 
 def imported(cells: list[str]) -> set[str]:
-    """The modules that cells import, with two parts of a name where it has them."""
+    """What cells import, by its whole name."""
     found = set()
     for node in ast.walk(ast.parse("\n".join(cells))):
         if isinstance(node, ast.Import):
-            found |= {".".join(alias.name.split(".")[:2]) for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {".".join([node.module, alias.name][:2]) if "." not in node.module else node.module
-                      for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
 def obstacle(notebook: dict, smaller: dict | None) -> str:
     """Why a page cannot run in a browser, in words; empty where it can."""
     modules = imported(code_of(notebook))
-    if "dlnutils.datasets" in modules:
+    if any(f"{name}.".startswith("dlnutils.datasets.") for name in modules):
         return "this page reads images that are not sent to one."
-    if "dlnutils.press.trials" in modules:
+    if any(f"{name}.".startswith("dlnutils.press.trials.") for name in modules):
         return "this page lays out the records of long runs, which are not sent to one."
     tops = {name.split(".")[0] for name in modules}
     other = sorted(tops - {"dlnutils", *PACKAGES} - set(sys.stdlib_module_names))
