@@ -31,7 +31,7 @@ SCRIPTS = ("pyodide.asm.js", "pyodide.js")
 CORE = (*SCRIPTS, "pyodide.asm.wasm", "python_stdlib.zip")
 
 #: A browser takes about so many times as long as the processor alone (2 to 18, by what is computed).
-SLOWER = 6
+SLOWER = 10
 
 #: Seconds on a processor above which it would try its reader's patience.
 PATIENCE = 25.0
