@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from committed import BOOK, NOTEBOOKS, SECTIONS
 
 from dlnutils.press import site
-from dlnutils.press.ext import markdown
+from dlnutils.press.ext import course, markdown
 
 CHAPTERS = ["saddles", "mixed", "integrable", "transfer", "synthesis"]
 
@@ -194,3 +194,23 @@ def test_the_book_without_solutions_has_none_and_gets_them_back(small_book, copi
     assert first not in page.get_text() and first in parsed(
         small_book / "_build" / "html" / "notebooks" / "saddles" / "phase-portrait.html").get_text()
     assert solution_cells(build("on")) == (number, number, len(every))
+
+
+def test_no_solution_leaks_from_a_download_or_a_page_that_runs(copied_book, monkeypatch):
+    config = copied_book / "_config.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace(
+        "dlnutils.press.ext.slides]",
+        "dlnutils.press.ext.slides,\n    dlnutils.press.ext.run_here, dlnutils.press.ext.downloads]"), encoding="utf-8")
+    monkeypatch.setenv("DLN_SOLUTIONS", "off")
+    html = site.build(copied_book, committed=True).parent
+    offered = course.without_solutions(NOTEBOOKS["saddles/phase-portrait"])["cells"]
+    code = [markdown.text_of(cell) for cell in offered if cell["cell_type"] == "code"]
+    every = [markdown.text_of(cell) for cell in NOTEBOOKS["saddles/phase-portrait"]["cells"] if cell["cell_type"] == "code"]
+    assert len(code) < len(every)
+    runs = json.loads((html / "_static" / "run-here" / "pages" / "saddles--phase-portrait.json").read_text(encoding="utf-8"))
+    page = parsed(html / "notebooks" / "saddles" / "phase-portrait.html")
+    assert runs["cells"] == code and len(page.select("div.cell")) == len(code)
+    taken = html / "_sources" / "notebooks" / "saddles" / "phase-portrait.ipynb"
+    given = json.loads(taken.read_text(encoding="utf-8"))["cells"]
+    assert [markdown.text_of(cell) for cell in given if cell["cell_type"] == "code"] == code
+    assert not any("Solution" in markdown.text_of(cell) for cell in given if cell["cell_type"] == "markdown")

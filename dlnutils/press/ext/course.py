@@ -77,6 +77,11 @@ def without_solutions(notebook: dict) -> dict:
     return {**notebook, "cells": kept}
 
 
+def offered(app, notebook: dict) -> dict:
+    """A notebook as the site gives it away, to download or to run: without its solutions where the book has none."""
+    return without_solutions(notebook) if app.config.dln_solutions == "off" else notebook
+
+
 def strip_downloads(app, error) -> None:
     """Take the solutions out of the notebooks that the site offers for download, too."""
     if error is None and app.config.dln_solutions == "off" and app.builder.format == "html":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
 from sphinx.util.nodes import clean_astext
 
 from ... import __version__
-from ..notebooks import default_parameters, read_notebook, run_metadata
-from .parts import comments_of, written
+from ..notebooks import read_notebook
+from .course import offered
+from .parts import SETTINGS_HEAD, settings_of
 from .plain import Site, plain_notebook
 
 
@@ -38,17 +38,10 @@ def site_of(app) -> Site:
 
 def settings_table(root: Path, section: str, notebook: dict) -> str:
     """The table of settings as Markdown: what `parts.Settings` shows on the page."""
-    path = root / "notebooks" / "settings" / f"{section}.yml"
-    given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    comments, parameters = comments_of(notebook), default_parameters(notebook) | run_metadata(notebook).get("parameters", {})
-    rows = ["| Setting | What it is | Here | Paper |", "|---|---|---|---|"]
-    for name in [*parameters, *(name for name, entry in given.items() if name not in parameters and "here" in entry)]:
-        entry = given.get(name, {})
-        words = "; ".join(part for part in (comments.get(name, ""), str(entry.get("note", ""))) if part)
-        here = written(parameters[name] if name in parameters else entry["here"])
-        cells = (f"`{name}`" if name in parameters else name, words, here, written(entry["paper"]) if "paper" in entry else "–")
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows)
+    rows, _ = settings_of(notebook, root / "notebooks" / "settings" / f"{section}.yml")
+    cells = [SETTINGS_HEAD, ("---",) * len(SETTINGS_HEAD)]
+    cells += [(f"`{name}`" if is_parameter else name, *texts) for name, is_parameter, *texts in rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
 
 
 def write_downloads(app, error) -> None:
@@ -66,7 +59,7 @@ def write_downloads(app, error) -> None:
         if path.suffix != ".ipynb":
             continue
         section = docname.split("/", 1 if docname.startswith("notebooks/") else 2)[-1]
-        notebook = read_notebook(path)
+        notebook = offered(app, read_notebook(path))
         plain = plain_notebook(notebook, section, site, settings=settings_table(root, section, notebook), install=install)
         target = sources / f"{docname}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)

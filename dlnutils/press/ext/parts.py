@@ -75,6 +75,9 @@ def comments_of(notebook: dict) -> dict[str, str]:
     return found
 
 
+SETTINGS_HEAD = ("Setting", "What it is", "Here", "Paper")
+
+
 class Settings(SphinxDirective):
     """``dln-settings``: every parameter of this page's notebook, its value here and in the paper.
 
@@ -90,24 +93,27 @@ class Settings(SphinxDirective):
         section = "/".join(source.with_suffix("").parts[-2:])
         path = Path(self.env.srcdir) / "notebooks" / "settings" / f"{section}.yml"
         self.env.note_dependency(str(path))
-        given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        comments = comments_of(notebook)
-        parameters = default_parameters(notebook) | run_metadata(notebook).get("parameters", {})
-        unknown = [name for name, entry in given.items() if name not in parameters and "here" not in entry]
+        rows, unknown = settings_of(notebook, path)
         if unknown:
             raise self.error(f"dln-settings: {', '.join(unknown)} in {path.name} is no parameter of {section}: say what it is "
                              "here, such as {here: 3, paper: 5}")
-        rows = [self.row(nodes.literal(name, name), comments.get(name, ""), written(value), given.get(name, {}))
-                for name, value in parameters.items()]
-        rows += [self.row(nodes.inline(name, name), "", written(entry["here"]), entry)
-                 for name, entry in given.items() if name not in parameters]
-        return [table(("Setting", "What it is", "Here", "Paper"), rows, (18, 42, 20, 20), ["dln-settings"])]
+        shown = [((nodes.literal if is_parameter else nodes.inline)(name, name),
+                  *(nodes.inline("", "", *with_formulas(text)) for text in texts)) for name, is_parameter, *texts in rows]
+        return [table(SETTINGS_HEAD, shown, (18, 42, 20, 20), ["dln-settings"])]
 
-    @staticmethod
-    def row(name, comment, here, entry):
-        words = "; ".join(part for part in (comment, str(entry.get("note", ""))) if part)
-        paper = written(entry["paper"]) if "paper" in entry else "–"
-        return (name, *(nodes.inline("", "", *with_formulas(text)) for text in (words, here, paper)))
+
+def settings_of(notebook: dict, path: Path) -> tuple[list[tuple[str, bool, str, str, str]], list[str]]:
+    """Name, whether it is a parameter, what it is, value here and in the paper, of every setting; and names that are none."""
+    given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    comments = comments_of(notebook)
+    parameters = default_parameters(notebook) | run_metadata(notebook).get("parameters", {})
+    others = {name: entry for name, entry in given.items() if name not in parameters}
+    rows = []
+    for name, here in [*parameters.items(), *((name, entry["here"]) for name, entry in others.items() if "here" in entry)]:
+        entry = given.get(name, {})
+        words = "; ".join(part for part in (comments.get(name, ""), str(entry.get("note", ""))) if part)
+        rows.append((name, name in parameters, words, written(here), written(entry["paper"]) if "paper" in entry else "–"))
+    return rows, [name for name, entry in others.items() if "here" not in entry]
 
 
 def written(value) -> str:

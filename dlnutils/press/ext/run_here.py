@@ -21,6 +21,7 @@ from pathlib import Path
 from docutils import nodes
 
 from ..notebooks import claims_of, default_parameters, is_injected, profile_parameters, read_notebook, run_metadata
+from .course import offered
 
 FOLDER = "run-here"
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -132,7 +133,7 @@ def add_button(app, doctree) -> None:
     source = Path(app.env.doc2path(docname))
     if source.suffix != ".ipynb" or not docname.startswith("notebooks/") or app.builder.format != "html":
         return
-    section, notebook = docname.removeprefix("notebooks/"), read_notebook(source)
+    section, notebook = docname.removeprefix("notebooks/"), offered(app, read_notebook(source))
     smaller = profile_parameters(Path(app.srcdir), section, "browser")
     why = obstacle(notebook, smaller)
     body = next(iter(doctree.findall(nodes.section)), doctree)
