@@ -50,12 +50,12 @@ class Tags:
             self.branches.append(branch)
         for number, tags in _entries(tree["/ParentTree"]):
             self.numbers.extend([NumberObject(self.next + number), tags])
-        pages = self.writer.pages[first_page:]
-        notes = [note.get_object() for page in pages for note in page.get("/Annots", ())]
-        for things, key in ((pages, "/StructParents"), (notes, "/StructParent")):
-            for thing in things:
-                if key in thing:
-                    thing[NameObject(key)] = NumberObject(self.next + thing[key])
+        for page, source in zip(self.writer.pages[first_page:], reader.pages):
+            if "/StructParents" in source:                 # pypdf leaves it out of its copies
+                page[NameObject("/StructParents")] = NumberObject(self.next + source["/StructParents"])
+            for note in [note.get_object() for note in page.get("/Annots", ())]:
+                if "/StructParent" in note:
+                    note[NameObject("/StructParent")] = NumberObject(self.next + note["/StructParent"])
         self.next += int(tree["/ParentTreeNextKey"])
 
     def finish(self, language: str = "en") -> None:

@@ -25,9 +25,10 @@ def notebook(*claims):
 
 
 def test_only_statements_of_papers_count_and_each_once():
-    book = {"saddles/one": notebook(("saxe2013", "paper", "Fig. 2", "agrees", True), ("saxe2013", "paper", "Fig. 3", "disagrees", True),
-                                    ("saxe2013", "theory", None, "agrees", True), ("tu2024", "paper", "Fig. 1", "agrees", True)),
-            "synthesis/two": notebook(("synthesis", "seeds", None, "agrees", True), ("saxe2013", "paper", "Fig. 4", "agrees", None))}
+    saxe = "saxe2013"
+    book = {"saddles/one": notebook((saxe, "paper", "Fig. 2", "agrees", True), (saxe, "paper", "Fig. 3", "disagrees", True),
+                                    (saxe, "theory", None, "agrees", True), ("tu2024", "paper", "Fig. 1", "agrees", True)),
+            "synthesis/two": notebook(("synthesis", "seeds", None, "agrees", True), (saxe, "paper", "Fig. 4", "agrees", None))}
     count = verdicts.verdicts_of(book, [{"paper": "tu2024"}, {"paper": "tu2024"}])
     assert count["saxe2013"] == (2, 1, 1, 0) and count["tu2024"] == (1, 1, 0, 2) and count["bordelon2025"] == (0, 0, 0, 0)
     assert count["all"] == (3, 2, 1, 2) and "synthesis" not in count
