@@ -308,7 +308,7 @@ def _mode_table(s: float, u0: float, n: int, n_nodes: int = 2000, a_unit: int = 
 
 def _strength_by_curve(t: NDArray, s: float, u0: float, n: int) -> NDArray | None:
     """The whole curve once, to round-off, for many times; None where a cell lasts too short beside the whole to be held."""
-    from scipy.interpolate import PPoly                    # here, so that the module needs numpy alone
+    from scipy.interpolate import PPoly  # here, so that the module needs numpy alone
     y, times, strength, _ = _mode_table(s, u0, n, 8000, 100)
     h = np.diff(times)
     if h.min() < 1e-9 * times[-1]:
@@ -379,7 +379,8 @@ def deep_mode_strength(t: ArrayLike, s: ArrayLike, u0: ArrayLike, n_weights: int
 
     Notes
     -----
-    Cost: about 1 ms a mode for the table and 0.1 microseconds a time, a tenth of it from 32 000 times on. Source: Saxe et al. 2013, equation 17.
+    Cost: about 1 ms a mode for the table and 0.1 microseconds a time, a tenth of it from 32 000 times on.
+    Source: Saxe et al. 2013, equation 17.
 
     Examples
     --------
