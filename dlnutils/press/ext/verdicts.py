@@ -30,6 +30,18 @@ class Verdicts(NamedTuple):
     untested: int
 
 
+def short_name(paper: str) -> str:
+    """A paper's name for a narrow column.
+
+    Examples
+    --------
+    >>> short_name("saxe2013"), short_name("bordelon2025")
+    ('Saxe et al. 2013', 'Bordelon & Pehlevan 2025')
+    """
+    authors, _, year = PAPERS[paper].rstrip(")").partition(" (")
+    return f"{authors.split(',')[0]} et al. {year}" if "," in authors else f"{authors} {year}"
+
+
 def verdicts_of(notebooks: dict[str, dict], untested: list[dict]) -> dict[str, Verdicts]:
     """Counts for each of the papers, and for ``'all'`` of them.
 
@@ -77,9 +89,9 @@ class Table(SphinxDirective):
         for paper, count in verdicts_of(book_notebooks(self.env), untested).items():
             address = self.env.app.builder.get_relative_uri(self.env.docname, "book/ledger")
             name = "All four" if paper == "all" else nodes.reference(
-                "", PAPERS[paper], internal=True, refuri=f"{address}#{ledger_anchor(paper)}")
+                "", short_name(paper), internal=True, refuri=f"{address}#{ledger_anchor(paper)}")
             rows.append((name, *((str(number) if number else "–", "dln-number") for number in count)))
-        return [table(("Statements of", "tested", "agree", "disagree", "could not be tested"), rows, (40, 15, 15, 15, 15),
+        return [table(("Statements of", "tested", "agree", "disagree", "untested"), rows, (40, 15, 15, 15, 15),
                       ["dln-verdicts"])]
 
 
