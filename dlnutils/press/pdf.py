@@ -28,8 +28,8 @@ ORIGIN = "http://book.invalid"
 #: A link into another document; it becomes a link inside the PDF when the documents are bound.
 ELSEWHERE = ORIGIN + "/elsewhere#"
 
-#: Pages that make no sense on paper: slides show what the sections show.
-LEFT_OUT = re.compile(r"book/course/slides")
+#: Pages that make no sense in a book: slides show what the sections show, and handouts are printed by themselves.
+LEFT_OUT = re.compile(r"book/course/(slides|handout)")
 ON_SCREEN_ONLY = "Here the site has an interactive page. It computes in your browser and cannot be printed."
 NO_CODE = "The code of this record is that of its section, and is left out in print."
 

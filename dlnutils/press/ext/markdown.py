@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from ..notebooks import sections
 from .pieces import sentence
 
-LEVELS = {"dln-warm-up": "warm-up", "dln-core": "core", "dln-project": "project"}
+LEVELS = {"dln-warm-up": "warm-up", "dln-core": "standard", "dln-project": "project"}
 KINDS = {"dln-pen": "pen", "dln-computer": "computer", "dln-both": "pen and computer"}
 MARKDOWN = MarkdownIt("commonmark").use(colon_fence_plugin)             # both kinds of fences, as MyST reads them
 
