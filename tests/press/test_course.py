@@ -41,7 +41,7 @@ SLIDES = """\
 ```{dln-slides} saddles
 say: Take bets.
 figures:
-  fig-saddles-imbalance: {ask: Which start waits longest?, expect: the larger one., say: Ask what is conserved.}
+  fig-saddles-imbalance: {ask: "Which start waits longest?", expect: the larger one., say: Ask what is conserved.}
   fig-saddles-phase-portrait: {say: Follow one.}
 results: [saxe2013-2-branches]
 exercises: [ex-saddles-sigmoid]
