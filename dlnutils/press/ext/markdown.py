@@ -106,7 +106,7 @@ class FromMarkdown(SphinxDirective):
         self.state.document.note_explicit_target(part)
         return part
 
-    def exercise_item(self, exercise: dict, most: int = 160) -> nodes.list_item:
+    def exercise_item(self, exercise: dict, most: int = 240) -> nodes.list_item:
         """Its linked title, its badges and how it begins."""
         link = addnodes.pending_xref("", nodes.inline("", "", *self.words(exercise["title"])), refdomain="std",
                                      reftype="ref", refexplicit=True, reftarget=exercise["label"], refwarn=True)

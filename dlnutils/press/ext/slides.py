@@ -73,7 +73,8 @@ class Slides(FromMarkdown):
             pages += [section] if section not in pages else []
             if "ask" in words:
                 expected = f"Many will say: {words['expect']}" if "expect" in words else None
-                self.slide("Your prediction", self.blocks(words["ask"]), "ask", section, hint=expected)
+                # Without a link to the page, whose title may be the answer.
+                self.slide("Your prediction", self.blocks(words["ask"]), "ask", hint=expected)
             content = self.blocks(f"~~~{{dln-figure}} {section} {name}\n{caption}\n~~~")
             if heading == title and "ask" not in words:
                 content.insert(0, nodes.container("", *self.blocks(sentences(opening, 2, 170)), classes=["dln-lead-line"]))
