@@ -25,17 +25,21 @@ def results_box(claims: list[dict]) -> nodes.container | None:
     headlines = [claim for claim in claims if claim["headline"]]
     if not headlines:
         return None
-    box = nodes.container("", sentence("Results", classes=["dln-results-title"]), classes=["dln-results"])
+    return nodes.container("", sentence("Results", classes=["dln-results-title"]), results_list(headlines),
+                           classes=["dln-results"])
+
+
+def results_list(claims: list[dict]) -> nodes.bullet_list:
+    """Headline claims, one an item."""
     items = nodes.bullet_list()
-    for claim in headlines:
+    for claim in claims:
         verdict, css = verdict_of(claim)
         author = FIRST_AUTHORS.get(claim["paper"], "paper")
         note = (f"Measured {in_prose(claim['shown'])}; {bound_from(claim).replace('paper, ', author + ', ', 1)}: "
                 f"{bound_in_prose(claim['bound'])}")
         items += nodes.list_item("", sentence(nodes.inline("", verdict, classes=["dln-verdict"]), " ", *with_formulas(
             claim["words"].replace("{shown}", in_prose(claim["shown"])))), sentence(note, classes=["dln-where"]), classes=[css])
-    box += items
-    return box
+    return items
 
 
 def bound_in_prose(bound: list) -> str:
