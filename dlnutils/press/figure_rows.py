@@ -1,4 +1,4 @@
-"""The numbers that a figure of matplotlib draws, as rows of a table; and how a kernel is watched for the figures that it shows."""
+"""The numbers that a figure draws, as rows of a table; and how a kernel is watched for the figures that it shows."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
-from toy_book import PICTURE, code, make_project, toy_cells
+from toy_book import PICTURE, make_project, toy_cells
 
 from dlnutils.press import figure_files, notebooks, run, site
 from dlnutils.press.accept import accept
-from dlnutils.press.ext import figure_links
+from dlnutils.press.ext import figure_links, light
 from dlnutils.press.figure_files import KINDS, files_of, kept, save, small_drawing, small_picture
 
 NAME = "fig-saddles-a"
@@ -45,8 +45,9 @@ def picture_of_page(notebook, name=NAME):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A book whose run is accepted; its page says what a hook could disturb."""
-    nosy = ["import sys\nloud, ax = plt.subplots()\ntell = lambda x, _: [print('tick', file=to) for to in (sys.stdout, sys.stderr)]"
-            "\nax.xaxis.set_major_formatter(lambda x, _: str(tell(x, _)))\nplt.show()",
+    nosy = ["import sys\nloud, ax = plt.subplots()\n"
+            "tell = lambda x, _: [print('tick', file=to) for to in (sys.stdout, sys.stderr)]\n"
+            "ax.xaxis.set_major_formatter(lambda x, _: str(tell(x, _)))\nplt.show()",
             "np.random.seed(1)\nprint(sorted(globals()), plt.get_fignums(), np.random.rand(), loud.dpi, ax.get_position())\nloud"]
     root = make_project(tmp_path_factory.mktemp("done"), {"saddles/a": toy_cells("saddles/a", nosy)})
     assert states(run.run(run.plan(root), echo=quiet)) == ["done"]
@@ -294,3 +295,23 @@ def test_a_record_offers_the_run_of_its_own_profile(tmp_path, monkeypatch):
     assert list(figure_links.offers(tmp_path, "notebooks/saddles/a", page)) == ["fig-x"]
     assert not figure_links.offers(tmp_path, "book/index", SimpleNamespace(suffix=".md"))
     assert asked == [(tmp_path, "saddles/a", "paper"), (tmp_path, "saddles/a", "large"), (tmp_path, "saddles/a", "default")]
+
+
+def test_a_site_is_made_light_and_shows_the_same(finished, tmp_path):
+    """Pictures of pages and of notebooks have a table of colours; a second time nothing changes."""
+    page = page_of(finished)
+    content = notebooks.picture_of(page, NAME)
+    for folder in ("_images", "_sources/notebooks", "_static/scripts"):
+        (tmp_path / "site" / folder).mkdir(parents=True)
+    (tmp_path / "site" / "_images" / "a.png").write_bytes(content)
+    (tmp_path / "site" / "_static" / "scripts" / "a.js.map").touch()
+    notebooks.write_notebook(tmp_path / "site" / "_sources" / "notebooks" / "a.ipynb", page)
+    for _ in range(2):
+        light.lighten(tmp_path / "site", tmp_path / "cache")
+        lighter = (tmp_path / "site" / "_images" / "a.png").read_bytes()
+        taken = notebooks.read_notebook(tmp_path / "site" / "_sources" / "notebooks" / "a.ipynb")
+        assert len(lighter) < 0.7 * len(content) and notebooks.picture_of(taken, NAME) == lighter
+        old, new = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), float) for one in (content, lighter))
+        assert old.shape == new.shape and np.abs(old - new).mean() < 0.5
+    assert not list((tmp_path / "site" / "_static").rglob("*.map"))
+    assert [cell["source"] for cell in taken["cells"]] == [cell["source"] for cell in page["cells"]]
