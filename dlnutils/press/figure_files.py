@@ -27,8 +27,11 @@ KINDS = ("png", "svg", "csv")
 #: Of the picture; and of what is so rich in points that the drawing holds a picture of it.
 DPI = 200
 
-#: Points of one artist above which it is a picture inside the drawing: markers, corners of areas, cells of a mesh. Lines stay.
-MANY = 4000
+#: Markers or cells of a mesh above which an artist is a picture inside the drawing; an area may have so many times ten corners.
+MANY = 1500
+
+#: Mean difference of a channel, of 255, above which a picture keeps all its colours: of curves it is 0.1.
+TOLERANCE = 0.4
 
 LIST, LOG = "figures.json", "shown.jsonl"
 NUMBER = re.compile(r"-?\d*\.\d+(?:e[-+]?\d+)?")
@@ -95,14 +98,14 @@ def save(figure, stem: Path, number: int = 1) -> None:
 
 
 def _rich(figure) -> Iterator:
-    """The artists with more than `MANY` points to draw one by one."""
+    """The artists with more than `MANY` things to draw one by one; lines without markers stay lines."""
     for ax in figure.axes:
         for artist in ax.collections:
             kind, array = type(artist).__name__, artist.get_array()
             if kind == "LineCollection" or not getattr(artist, "filled", True):            # lines of contours
                 continue
             n = array.size if kind == "QuadMesh" and array is not None else (
-                len(artist.get_offsets()) if kind == "PathCollection" else sum(len(path) for path in artist.get_paths()))
+                len(artist.get_offsets()) if kind == "PathCollection" else sum(len(path) for path in artist.get_paths()) / 10)
             if n > MANY and not artist.get_rasterized():
                 yield artist
         for line in ax.lines:
@@ -113,12 +116,18 @@ def _rich(figure) -> Iterator:
 # --- beside the executed notebook -----------------------------------------------------------------------------------
 
 def small_picture(content: bytes) -> bytes:
-    """A PNG with the 256 colours that suit it best, and its resolution: a third as large, and the eye sees no difference."""
-    from PIL import Image  # comes with matplotlib
+    """A PNG with the 256 colours that suit it best, and its resolution: a third as large, and the eye sees no difference.
+
+    Where they would not do, in wide shades, all colours stay.
+    """
+    from PIL import Image, ImageChops, ImageStat  # comes with matplotlib
     picture, small = Image.open(io.BytesIO(content)), io.BytesIO()
     more = {"dpi": picture.info["dpi"]} if "dpi" in picture.info else {}
-    if picture.mode != "P" and (picture.mode != "RGBA" or picture.getchannel("A").getextrema() == (255, 255)):
-        picture = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if picture.mode == "RGB" or picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
+        picture = picture.convert("RGB")
+        fewer = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        off = ImageStat.Stat(ImageChops.difference(picture, fewer.convert("RGB"))).mean
+        picture = fewer if max(off) < TOLERANCE else picture
     picture.save(small, "PNG", optimize=True, **more)
     return min(small.getvalue(), content, key=len)
 
