@@ -883,7 +883,8 @@ _CALLS = {"weights": "weights()", "fields": "fields(X, weights)", "step": "step(
 def _network(name: str, net: Any) -> Network:
     if isinstance(net, MLP):
         return _Layers(net)
-    lacking = [call for method, call in _CALLS.items() if isinstance(net, type) or not callable(getattr(net, method, None))]
+    of_instances = not isinstance(net, type)               # a class has its methods, and no weights
+    lacking = [call for method, call in _CALLS.items() if not (of_instances and callable(getattr(net, method, None)))]
     if lacking:
         raise ValueError(f"{name} must be an MLP or a wrapper with {', '.join(_CALLS.values())}, got {net!r}, which lacks "
                          f"{', '.join(lacking)}: see perceptron.Network")
@@ -905,8 +906,8 @@ def _by_layer(name: str, found: Any, names: Sequence[str] | None = None, n: int 
         except (TypeError, ValueError, RuntimeError):      # the last of a tensor whose gradient is asked for
             arrays[layer] = np.array(None)
         if arrays[layer].dtype.kind not in "fiub":
-            raise ValueError(f"{name} must return arrays of numbers, got {type(found[layer]).__name__} in {layer!r}: turn it into "
-                             "a numpy array, for example with tensor.detach().numpy()")
+            raise ValueError(f"{name} must return arrays of numbers, got {type(found[layer]).__name__} in {layer!r}: turn it "
+                             "into a numpy array, for example with tensor.detach().numpy()")
         if n is not None and (not arrays[layer].ndim or len(arrays[layer]) != n):
             raise ValueError(f"{name} must return one row a sample, {n}, got shape {arrays[layer].shape} in {layer!r}")
     return arrays

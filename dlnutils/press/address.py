@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 __all__ = ["Addresses", "addresses", "with_addresses", "index_readme"]
 
 #: The lines of ``_config.yml``, by what they hold.
-LINES = {"site": r'^ +baseurl: *"([^"]*)"', "repository": r'^repository: *\{url: *"([^"]*)"', "branch": r"^repository:.*branch: *([\w./-]+)"}
+LINES = {"site": r'^ +baseurl: *"([^"]*)"', "repository": r'^repository: *\{url: *"([^"]*)"',
+         "branch": r"^repository:.*branch: *([\w./-]+)"}
 BINDER = "https://mybinder.org"
 #: The picture of the README, in the repository and in the site.
 PICTURE, SITE_PICTURE = "records/front-figure.png", "_static/front-figure.png"

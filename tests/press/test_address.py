@@ -60,8 +60,10 @@ def test_files_get_the_addresses_and_lose_them_again(book):
     write_addresses(book, **BOTH)
     for _ in range(2):                                     # once is as good as twice
         subprocess.run([sys.executable, address.__file__, str(book)], check=True, capture_output=True)
-    readme, citation, zenodo = ((book / name).read_text(encoding="utf-8") for name in ("README.md", "CITATION.cff", ".zenodo.json"))
-    assert readme.startswith("# A book\n\n[Read the book](https://example.org/book) · [![Run it on Binder](") and "[![Its" in readme
+    readme, citation, zenodo = ((book / name).read_text(encoding="utf-8") for name in
+                                ("README.md", "CITATION.cff", ".zenodo.json"))
+    assert readme.startswith("# A book\n\n[Read the book](https://example.org/book) · [![Run it on Binder](")
+    assert "[![Its checks](https://github.com/them/it/actions/workflows/ci.yml/badge.svg)](" in readme
     assert readme.endswith(FILES["README.md"].partition("\n\n")[2])
     assert 'url: "https://example.org/book"\nrepository-code: "https://github.com/them/it"\nreferences:' in citation
     assert "abs/1" in citation and citation.count("url:") == 2

@@ -43,7 +43,7 @@ def source_tree(folder):
 
 
 def build(folder, kind):
-    """Path of the ``wheel`` or ``sdist`` made of a source tree, without a network: as a packager does, where build is installed."""
+    """Path of the ``wheel`` or ``sdist`` made of a source tree, without a network; as a packager does, where build is there."""
     if importlib.util.find_spec("build"):
         command = ["-m", "build", "--no-isolation", f"--{kind}", "--outdir", "dist", "."]
     else:

@@ -25,7 +25,8 @@ def block():
 def test_the_wrapper_is_short_and_has_the_methods_of_a_network(block):
     assert len(block.splitlines()) <= 25 and max(map(len, block.splitlines())) <= 110
     (wrapper,) = (node for node in ast.parse(block).body if isinstance(node, ast.ClassDef))
-    methods = {node.name: [argument.arg for argument in node.args.args] for node in wrapper.body if isinstance(node, ast.FunctionDef)}
+    methods = {node.name: [argument.arg for argument in node.args.args] for node in wrapper.body
+               if isinstance(node, ast.FunctionDef)}
     for name, method in inspect.getmembers(Network, inspect.isfunction):
         if not name.startswith("_"):
             assert methods[name] == list(inspect.signature(method).parameters), name
