@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
+import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
-from dlnutils.press.ext.found import LONGEST, add_tags, description, write_root
+from dlnutils.press.ext.found import LONGEST, add_tags, description, offer_repository, write_root
 
 
 def page(*paragraphs):
@@ -53,3 +54,17 @@ def test_the_root_page_has_words_and_leads_on(tmp_path):
     write_root(book(tmp_path, "https://example.org"), None)
     assert "<loc>https://example.org/book/one.html</loc>" in (tmp_path / "sitemap.xml").read_text()
     assert 'rel="canonical" href="https://example.org/book/index.html"' in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("address, changed", [
+    ("", set()),
+    ("https://github.com/them/it", {"use_repository_button", "use_issues_button", "launch_buttons"}),
+    ("https://example.org/them/it", {"use_repository_button", "use_issues_button", "repository_provider"}),
+])
+def test_buttons_lead_to_a_repository_that_is_there(address, changed):
+    before = {"repository_url": address, "launch_buttons": {"notebook_interface": "jupyterlab"}}
+    config = SimpleNamespace(html_theme_options=dict(before))
+    offer_repository(None, config)
+    after = config.html_theme_options
+    assert {name for name in after if after[name] != before.get(name)} == changed
+    assert ("binderhub_url" in after["launch_buttons"]) is ("launch_buttons" in changed)
