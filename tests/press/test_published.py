@@ -1,10 +1,12 @@
 """What is said to the outside agrees, and a small book built with the configuration of the real one has addresses, or none."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -36,6 +38,40 @@ def test_citation_and_deposit_are_complete_and_agree():
 def test_files_repeat_the_addresses_of_the_configuration():
     stale = [name for name, text in address.with_addresses(BOOK).items() if (BOOK / name).read_text(encoding="utf-8") != text]
     assert not stale, "python -m dlnutils.press.address"
+
+
+def read(name):
+    return (BOOK / name).read_text(encoding="utf-8")
+
+
+def test_every_machine_has_one_python_and_runs_the_same_commands():
+    """The image, the editor's container, the server and the workflows: what each calls is there, and CI is one script."""
+    versions = {name: re.findall(r"(?:python:|python=|python-version: \")(3\.\d+)", read(name)) for name in
+                ("Dockerfile", "environment.yml", "binder/environment.yml", ".github/workflows/ci.yml",
+                 ".github/workflows/pages.yml")}
+    assert len({version for found in versions.values() for version in found}) == 1 and all(versions.values()), versions
+    image, script = read("Dockerfile"), read(".ci/run")
+    assert 'CMD [".ci/run"]' in image and "RUN make env" in image
+    assert set(re.search(r"no-install-recommends (.*) \\", image)[1].split()) == {"make", "git", "chromium"}
+    assert all(f"command -v {name}" in script for name in ("chromium", "google-chrome"))
+    editor = json.loads(read(".devcontainer/devcontainer.json"))
+    assert (BOOK / ".devcontainer" / editor["build"]["dockerfile"]).resolve() == BOOK / "Dockerfile"
+    pages = yaml.safe_load(read(".github/workflows/pages.yml"))["jobs"]["publish"]["steps"]
+    assert [step["run"].split()[:2] for step in pages if "run" in step] == [["make", "html"]]
+    assert [step["with"]["path"] for step in pages if "upload" in step.get("uses", "")] == ["_build/html"]
+    targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
+    called = {target for text in (image, script, editor["postCreateCommand"], read(".github/workflows/pages.yml"))
+              for target in re.findall(r"(?:^|[\s;])make ([a-z-]+)", re.sub("(?m)#.*|echo .*|.*apt-get .*", "", text))}
+    assert {"env", "lint", "dist", "test", "browser-test", "pdf", "html"} == called <= targets
+    assert all(os.access(BOOK / name, os.X_OK) for name in (".ci/run", "binder/postBuild"))
+
+
+def test_every_environment_is_pinned_and_asks_for_extras_that_exist():
+    extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
+    for name in ("environment.yml", "binder/postBuild", "Makefile"):
+        wanted = re.findall(r"-e \"?\.\[([\w,]+)\]", read(name))
+        assert wanted and {extra for group in wanted for extra in group.split(",")} <= extras, name
+        assert read(name).count("-c constraints.txt") == len(wanted), name
 
 
 def built(folder, site="", repository=""):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..address import BINDER, PICTURE, SITE_PICTURE, Addresses
+from ..address import BINDER, PICTURE, SITE_PICTURE, addresses
 
 #: Characters of a description that search engines show.
 LONGEST = 200
@@ -55,14 +55,17 @@ def citation(app) -> str:
 
 def offer_repository(app, config) -> None:
     """With an address of the repository every page has buttons to it and, where Binder knows its host, to a server."""
-    options = config.html_theme_options
-    at = Addresses(repository=options.get("repository_url") or "")
+    folder, options = Path(app.srcdir), config.html_theme_options
+    if not (folder / "_config.yml").is_file():
+        return
+    at = addresses(folder)                                 # Jupyter Book drops its own where we set options of the theme
     if at.repository:
-        options |= {"use_repository_button": True, "use_issues_button": True}
+        options |= {"repository_url": at.repository, "repository_branch": at.branch, "path_to_docs": "",
+                    "use_repository_button": True, "use_issues_button": True}
         if not re.search("github|gitlab|bitbucket", at.repository):
-            options.setdefault("repository_provider", "github")            # whose addresses most other hosts follow
+            options["repository_provider"] = "github"      # whose addresses most other hosts follow
     if at.binder:
-        options["launch_buttons"] = options.get("launch_buttons", {}) | {"binderhub_url": BINDER}
+        options["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": BINDER}
 
 
 def add_tags(app, pagename, templatename, context, doctree) -> None:
