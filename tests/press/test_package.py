@@ -202,11 +202,12 @@ def test_the_command_says_where_it_is_and_what_is_missing(installed, core, insid
 
 
 def test_the_source_distribution_holds_what_its_tests_need(unpacked):
-    """All tests of the physics, and those of the press that need no page of the book, with what they import."""
+    """All tests of the physics, and those of the press that need neither its pages nor its runner, with what they import."""
     ours = {path.name for path in (BOOK / "tests" / "physics").iterdir() if path.suffix in (".py", ".json")}
     assert ours == {path.name for path in (unpacked / "tests" / "physics").iterdir()}
     needs_the_book = re.compile(r"\bBOOK\b|from committed|__file__\)\.resolve")
     free = {path.name for path in (BOOK / "tests" / "press").glob("*.py") if not needs_the_book.search(path.read_text())}
+    free -= {"test_run.py"}
     assert free == {path.name for path in (unpacked / "tests" / "press").iterdir()} and len(free) > 6
     top = {path.name for path in unpacked.iterdir() if path.is_file()} - {"PKG-INFO", "setup.cfg"}
     assert top == {"pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
