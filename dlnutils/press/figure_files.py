@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .figure_rows import COLUMNS, after_showing, write_rows
+from .legibility import legibility
 from .notebooks import computation, executed_path, figure_cells, read_run, run_metadata
 
-__all__ = ["KINDS", "DPI", "save", "save_shown", "saving", "keep", "kept", "files_of", "small_picture", "small_drawing"]
+__all__ = ["KINDS", "DPI", "save", "save_shown", "saving", "hardest_words", "keep", "kept", "files_of", "small_picture", "small_drawing"]
 
 #: Suffixes of the files of a figure.
 KINDS = ("png", "svg", "csv")
@@ -58,6 +59,7 @@ def save_shown(shell, folder: str | Path) -> None:
             heard = io.StringIO()                          # what drawing says, it said when the figure was shown
             with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
                 save(figure, Path(folder) / f"{cell}-{number}", number)
+                entry["words"] = legibility(figure)
         except Exception as error:                         # a figure that cannot be saved was shown all the same
             entry["problem"] = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError), open(Path(folder) / LOG, "a", encoding="utf-8") as stream:
@@ -151,6 +153,13 @@ def small_drawing(text: str) -> str:
     text = re.sub(r">\s+<", "><", text)
     text = re.sub(r'(?<= [xy]=")[^"]*|(?<=translate\()[^)]*', lambda match: NUMBER.sub(short, match[0]), text)
     return re.sub(r' d="([^"]*)"', path, text)
+
+
+def hardest_words(saved: Path) -> dict[str, list]:
+    """Of all figures of a run the words that are shown smallest, and those that stand out least; see `legibility`."""
+    log = saved / LOG
+    found = [json.loads(line).get("words") for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    return {what: min(words[what] for words in found if words) for what in ("points", "contrast") if any(found)}
 
 
 def keep(saved: Path, notebook: dict, target: Path, key: str) -> float:

@@ -32,7 +32,7 @@ from typing import Any
 
 from ..store import package_hash
 from ..sweep import end_with
-from .figure_files import keep, kept, remove, saving
+from .figure_files import hardest_words, keep, kept, remove, saving
 from .machine import cores, processor, versions
 from .notebooks import (
     LAYOUT,
@@ -212,11 +212,15 @@ def _execute(order: dict) -> dict:
             partial.replace(failed)
             return report
         seconds = _run_time(start)
+        words: dict = {}
         if "figures" in order:
+            words = hardest_words(Path(order["figures"]))
             saving_time = keep(Path(order["figures"]), notebook, files, order["metadata"]["key"])
             remove(target.with_suffix(""))                 # the old run's: from here on, files and notebook are of two runs,
             files.rename(target.with_suffix(""))           # and no key is the same, until the next line is done
         notebook["metadata"]["dln"] = order["metadata"] | {"run_time": round_to_digits(max(seconds - saving_time, 0.01), 2)}
+        if words:
+            notebook["metadata"]["dln"]["words"] = words
         write_notebook(target, notebook)
         failed.unlink(missing_ok=True)
         return {}
