@@ -24,51 +24,6 @@
   };
   const EDGES = {saxe: edge("saxe"), lazy: edge("lazy")};
 
-  dln.explorer("dial", {
-    controls: [
-      {type: "slider", name: "x", label: "the dial *c*/*s*", min: ENDS[0], max: ENDS[1], step: 0.1, value: -2,
-       format: (v) => `${dln.number(10 ** v, 2)}, *γ*_{0} = ${dln.number(10 ** -v, 2)}, *u*_{0} = ${dln.number(10 ** v / 2, 2)} *s*`},
-    ],
-
-    setup(ui) {
-      ui.root.querySelector(".dln-explorer-inner").classList.add("dln-one-slider");
-      const holder = dln.element("div", {class: "dln-panel-plot"});
-      ui.panel.insertBefore(holder, ui.panel.lastElementChild);
-      scale = dln.plot(holder, {height: 176});
-      ui.stage.append(key());
-      losses = dln.plot(ui.stage, {height: 300});
-    },
-
-    update({x}, ui) {
-      const c = 10 ** x;
-      scale.draw(places(c));
-
-      const half = dln.dial.half(c);
-      const {rate, n} = dln.dial.steps(c, WINDOW * half);
-      const trained = dln.dial.train(dln.dial.start(c), rate, n);
-      const field = dln.dial.meanField(1 / c, rate * c, n);
-      const steps = trained.map((_, i) => i * rate / half);
-      const fine = dln.linspace(0, WINDOW, 401);
-      const loss = (theory) => fine.map((t) => (1 - dln.dial.strength[theory](t * half, c)) ** 2);
-      const shown = dln.linspace(0.06, WINDOW - 0.04, 16).map((t) => Math.round(t * half / rate));
-      losses.draw({
-        x: {range: [0, WINDOW], label: "time / half-learning time"},
-        y: {range: [0, 1.08], label: "loss (*s* − *u*)^{2}, in units of *s*^{2}"},
-        lines: [{x: steps, y: trained, color: "#c4c8cd", width: 9},
-                {x: fine, y: loss("saxe"), color: ORANGE, width: 3, opacity: 0.9},
-                {x: fine, y: loss("lazy"), color: BLUE, width: 3, opacity: 0.9},
-                {x: fine, y: loss("tu"), theory: true}],
-        points: shown.map((i) => ({x: steps[i], y: field[i], color: dln.colors.ink, radius: 3.4, hollow: true})),
-        texts: c > 2 ? [{x: WINDOW, y: 1, text: "Saxe: above the frame", anchor: "end", dx: -6, color: INK[ORANGE]}] : [],
-        alt: `Loss over time at c/s = ${dln.plain(dln.number(c, 2))}. Of its first value, the trained network has ${
-          dln.number(at(trained, half / 2 / rate), 2)} after half of the half-learning time, ${dln.number(at(trained, half / rate), 2)
-        } after all of it. At that moment Saxe's sigmoid has ${dln.plain(dln.number((1 - dln.dial.strength.saxe(half, c)) ** 2, 2))
-        }, lazy learning ${dln.number((1 - dln.dial.strength.lazy(half, c)) ** 2, 2)}.`,
-      });
-      ui.headline(sentence(c));
-    },
-  });
-
   const at = (curve, i) => curve[Math.min(Math.round(i), curve.length - 1)];
 
   /** What is drawn how. */
@@ -123,4 +78,49 @@
     return `**Between: no simple theory is good.** Saxe's sigmoid is wrong by ${percent(saxe)} of the target, lazy learning by ${
       percent(lazy)}. ${both}`;
   };
+
+  dln.explorer("dial", {
+    controls: [
+      {type: "slider", name: "x", label: "the dial *c*/*s*", min: ENDS[0], max: ENDS[1], step: 0.1, value: -2,
+       format: (v) => `${dln.number(10 ** v, 2)}, *γ*_{0} = ${dln.number(10 ** -v, 2)}, *u*_{0} = ${dln.number(10 ** v / 2, 2)} *s*`},
+    ],
+
+    setup(ui) {
+      ui.root.querySelector(".dln-explorer-inner").classList.add("dln-one-slider");
+      const holder = dln.element("div", {class: "dln-panel-plot"});
+      ui.panel.insertBefore(holder, ui.panel.lastElementChild);
+      scale = dln.plot(holder, {height: 176});
+      ui.stage.append(key());
+      losses = dln.plot(ui.stage, {height: 300});
+    },
+
+    update({x}, ui) {
+      const c = 10 ** x;
+      scale.draw(places(c));
+
+      const half = dln.dial.half(c);
+      const {rate, n} = dln.dial.steps(c, WINDOW * half);
+      const trained = dln.dial.train(dln.dial.start(c), rate, n);
+      const field = dln.dial.meanField(1 / c, rate * c, n);
+      const steps = trained.map((_, i) => i * rate / half);
+      const fine = dln.linspace(0, WINDOW, 401);
+      const loss = (theory) => fine.map((t) => (1 - dln.dial.strength[theory](t * half, c)) ** 2);
+      const shown = dln.linspace(0.06, WINDOW - 0.04, 16).map((t) => Math.round(t * half / rate));
+      losses.draw({
+        x: {range: [0, WINDOW], label: "time / half-learning time"},
+        y: {range: [0, 1.08], label: "loss (*s* − *u*)^{2}, in units of *s*^{2}"},
+        lines: [{x: steps, y: trained, color: "#c4c8cd", width: 9},
+                {x: fine, y: loss("saxe"), color: ORANGE, width: 3, opacity: 0.9},
+                {x: fine, y: loss("lazy"), color: BLUE, width: 3, opacity: 0.9},
+                {x: fine, y: loss("tu"), theory: true}],
+        points: shown.map((i) => ({x: steps[i], y: field[i], color: dln.colors.ink, radius: 3.4, hollow: true})),
+        texts: c > 2 ? [{x: WINDOW, y: 1, text: "Saxe: above the frame", anchor: "end", dx: -6, color: INK[ORANGE]}] : [],
+        alt: `Loss over time at c/s = ${dln.plain(dln.number(c, 2))}. Of its first value, the trained network has ${
+          dln.number(at(trained, half / 2 / rate), 2)} after half of the half-learning time, ${dln.number(at(trained, half / rate), 2)
+        } after all of it. At that moment Saxe's sigmoid has ${dln.plain(dln.number((1 - dln.dial.strength.saxe(half, c)) ** 2, 2))
+        }, lazy learning ${dln.number((1 - dln.dial.strength.lazy(half, c)) ** 2, 2)}.`,
+      });
+      ui.headline(sentence(c));
+    },
+  });
 })();
