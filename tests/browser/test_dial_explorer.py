@@ -33,7 +33,7 @@ def model(browser, address):
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}/{PAGES[0]}")
-    page.wait_for_function("window.dln && dln.dial && dln.dial.train")
+    page.wait_for_function("Boolean(window.dln && dln.dial && dln.dial.MARKS)")
     yield page.evaluate
     context.close()
 
@@ -190,7 +190,7 @@ def test_it_fits_a_phone(visit, page, path):
     svgs = page.locator(".dln-plot svg")
     assert all(svgs.nth(i).bounding_box()["width"] <= 366 for i in range(svgs.count()))
     # No word of the scale leaves its card, and none lies on another.
-    boxes = [text.bounding_box() for text in page.locator(".dln-panel-plot svg text").all() if text.inner_text() != ""]
+    boxes = [text.bounding_box() for text in page.locator(".dln-panel-plot svg text").all() if text.text_content()]
     card = page.locator(".dln-panel-plot .dln-plot").bounding_box()
     assert all(box["x"] >= card["x"] - 1 and box["x"] + box["width"] <= card["x"] + card["width"] + 1 for box in boxes)
 
