@@ -80,7 +80,7 @@ dln.dial = (() => {
 
   // Each from its own constants; tests/browser/test_dial_explorer.py computes them again with the package.
   const MARKS = {
-    saxe: [2.5e-8, 1.1e-7],                                // Fig. 3, u0 = 1e-6: 2 u0 / s of the strongest and the weakest mode
+    saxe: [2.47e-8, 1.05e-7],                                // Fig. 3, u0 = 1e-6: 2 u0 / s of the strongest and the weakest mode
     tu: [0.0537, 0.268],                                   // Fig. 1, c = 12 at d = 500: over the signal and the strongest noise
     bordelon: [8, 6, 4, 2, 1, 0.4].map((gamma0) => 1 / gamma0),      // Fig. 4a and Fig. 7: c/s = 1 / gamma0
     mup: [0.501],                                          // at every width
