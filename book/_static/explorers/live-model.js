@@ -193,5 +193,5 @@ dln.live = (() => {
   /** Largest learning rate at which the strongest balanced mode comes to rest: 2 / saddles.max_hessian_eigenvalue. */
   const stableRate = (s, depth) => 2 / (depth * s ** (2 - 2 / depth));
 
-  return {start, step, look, places, stableRate, toRows, at, SIZE};
+  return {start, step, look, places, stableRate, toRows, at, normals, SIZE};
 })();

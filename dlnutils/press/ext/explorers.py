@@ -23,6 +23,7 @@ SCRIPTS = {
     "live": ["modes-model.js", "live-model.js", "live.js"],
     "mixed-regime": ["mixed-model.js", "mixed-regime.js"],
     "transfer": ["transfer-model.js", "transfer.js"],
+    "dial": ["modes-model.js", "mixed-model.js", "live-model.js", "dial-model.js", "dial.js"],
 }
 COMMON = ["plot.js", "controls.js"]
 
