@@ -71,10 +71,12 @@ def toy(tmp_path_factory):
         ours = [f"dlnutils.press.ext.{name}" for name in ("ledger", "gallery", "findings")]
         with docutils_namespace():
             app = Sphinx(root, None, root / "html", root / "trees", "html", status=None, warning=warnings, confoverrides={
-                "extensions": ["myst_nb", *ours], "root_doc": "toc", "numfig": True, "nb_execution_mode": "off", "exclude_patterns": ["html"],
-                "myst_enable_extensions": ["colon_fence", "dollarmath"], "suppress_warnings": ["mystnb.unknown_mime_type"]})
+                "extensions": ["myst_nb", *ours], "root_doc": "toc", "numfig": True, "nb_execution_mode": "off",
+                "exclude_patterns": ["html"], "myst_enable_extensions": ["colon_fence", "dollarmath"],
+                "suppress_warnings": ["mystnb.unknown_mime_type"]})
             app.build()
-        html = [BeautifulSoup((root / "html" / "book" / f"{name}.html").read_text(), "html.parser") for name in ("page", "ledger")]
+        folder = root / "html" / "book"
+        html = [BeautifulSoup((folder / f"{name}.html").read_text(), "html.parser") for name in ("page", "ledger")]
         return *html, warnings.getvalue()
     return build
 

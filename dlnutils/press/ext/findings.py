@@ -99,10 +99,12 @@ def entry(env, card: Card | None, words: list, claims: list[dict]) -> nodes.cont
     """One idea: the picture, which leads to the figure; the words; claims that disagree; the page."""
     text = nodes.container("", *words, classes=["dln-finding-words"])
     if claims:
-        items = [nodes.list_item("", sentence(nodes.inline("", "disagrees", classes=["dln-verdict"]), " ", claim["statement"], ". ",
-                                              nodes.inline("", note_of(claim) + ".", classes=["dln-where"])))
-                 for claim in claims]
-        text += nodes.bullet_list("", *items, classes=["dln-finding-claims"])
+        items = nodes.bullet_list(classes=["dln-finding-claims"])
+        for claim in claims:
+            note = nodes.inline("", note_of(claim) + ".", classes=["dln-where"])
+            verdict = nodes.inline("", "disagrees", classes=["dln-verdict"])
+            items += nodes.list_item("", sentence(verdict, f" {claim['statement']}. ", note))
+        text += items
     out = nodes.container("", classes=["dln-finding"], claims=[claim["id"] for claim in claims])
     if card is not None:
         text += sentence(card.label, " · ", link_to_page(card.section), classes=["dln-where"])
