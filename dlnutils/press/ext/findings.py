@@ -107,7 +107,7 @@ def entry(env, card: Card | None, words: list, claims: list[dict]) -> nodes.cont
         text += items
     out = nodes.container("", classes=["dln-finding"], claims=[claim["id"] for claim in claims])
     if card is not None:
-        text += sentence(card.label, " · ", link_to_page(card.section), classes=["dln-where"])
+        text += sentence(card._replace(part=(1, 1)).label, " · ", link_to_page(card.section), classes=["dln-where"])
         if card.picture:
             address = env.app.builder.get_relative_uri(env.docname, f"notebooks/{card.section}")
             out += sentence(nodes.reference("", "", make_thumbnail(env, card.name, card.picture, card.alt), internal=True,

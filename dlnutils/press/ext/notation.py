@@ -97,7 +97,7 @@ def meanings(alphabet: dict[str, Any], page: str, letter: str) -> list[str]:
     chapter = page.partition("/")[0]
     for name in dict.fromkeys((letter, letter.partition("_")[0])):
         own = alphabet["own"].get(page, {}).get(name)
-        rows = [row for row in alphabet["letters"] if row["letter"] == name]
+        rows = [row for row in alphabet["letters"] if name in row["letter"].split(", ")]
         for found in ([own] if own else [], [row["meaning"] for row in rows if page in row["where"]],
                       [row["meaning"] for row in rows if chapter in row["where"] or "book" in row["where"]]):
             if found:
@@ -107,6 +107,8 @@ def meanings(alphabet: dict[str, Any], page: str, letter: str) -> list[str]:
 
 def written(letter: str) -> str:
     """A letter as a formula: ``hat beta_0`` is ``\\hat\\beta_{0}``."""
+    if ", " in letter:
+        return ", ".join(map(written, letter.split(", ")))
     name, _, below = letter.partition("_")
     *accent, base = name.split()
     base = f"\\{base}" if base in GREEK else base
@@ -141,4 +143,5 @@ class Notation(SphinxDirective):
 def setup(app):
     """Nothing is kept between pages, so reading and writing may run in parallel."""
     app.add_directive("dln-notation", Notation)
+    app.add_css_file("dln-notation.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
