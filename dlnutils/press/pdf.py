@@ -19,19 +19,21 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 from .. import __version__
 from .notebooks import UsageError
+from .pdf_binding import ELSEWHERE, bind
 
 __all__ = ["Entry", "Part", "contents", "title_and_author", "find_chromium", "slug", "join", "print_book"]
 
 #: Where the documents pretend to live: the browser's requests are answered from the site's folder, and no others.
 ORIGIN = "http://book.invalid"
 
-#: A link into another document; it becomes a link inside the PDF when the documents are bound.
-ELSEWHERE = ORIGIN + "/elsewhere#"
 
-#: Pages that make no sense on paper: slides show what the sections show.
-LEFT_OUT = re.compile(r"book/course/slides")
+#: Pages that are for a screen, or for looking something up there, or that repeat what others show.
+LEFT_OUT = re.compile(r"book/(course/(slides|exercises)|gallery|explorers/|ledger|api|architecture)|records/")
+
+#: Parts of a page that stay on the site: folded code, solutions, and the laboratory's tables. Paper is for reading; who
+#: computes has the notebook.
+FOLDED = 'details.hide, .solution, .dln-laboratory section[id^="all-claims"], .dln-laboratory section[id^="settings"]'
 ON_SCREEN_ONLY = "Here the site has an interactive page. It computes in your browser and cannot be printed."
-NO_CODE = "The code of this record is that of its section, and is left out in print."
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def join(site: Path, entries: list[Entry], *, title: str) -> list[Part]:
             elif "window.MathJax" in script.text:
                 scripts[f"<script>{script.text}</script>"] = None
 
-    parts, divider = [], None
+    parts, divider, folded = [], None, set()
     for number, entry in enumerate(entries):
         if entry.page is None:
             anchor = slug(f"part-{number}")
@@ -144,11 +146,11 @@ def join(site: Path, entries: list[Entry], *, title: str) -> list[Part]:
         article = articles[entry.page]
         if number == 0 and article.find("h1"):             # the title page says the title
             article.find("h1").string = "Overview"
-        parts[-1].outline += _adapt(article, entry.page, entry.depth, articles)
+        parts[-1].outline += _adapt(article, entry.page, entry.depth, articles, folded)
         running = _text(article.find("h1")) if article.find("h1") else entry.page
         article.name, article.attrs = "div", {"class": "dln-page", "id": slug(entry.page), "data-running": running}
         parts[-1].bodies.append(article)
-    _connect(parts)
+    _connect(parts, folded)
     head = "".join([f'<link rel="stylesheet" media="{media}" href="{sheet}">' for sheet, media in sheets.items()]
                    + [*scripts])
     for part in parts:
@@ -170,20 +172,23 @@ def _address(page: str, link: str) -> str:
     return "/" + os.path.normpath(os.path.join(os.path.dirname(page), path)).replace(os.sep, "/")
 
 
-def _adapt(article, page: str, depth: int, pages: dict) -> list[tuple]:
-    """Make a page's article fit the book: anchors, links, headings; what needs a screen goes. Return its headings."""
-    from bs4 import BeautifulSoup
+def _adapt(article, page: str, depth: int, pages: dict, folded: set[str]) -> list[tuple]:
+    """Make a page's article fit the book: anchors, links, headings; what needs a screen goes. Return its headings.
 
+    Anchors that went with what is folded are added to ``folded``.
+    """
     for element in article.select("a.headerlink, script, noscript, .dln-screen-only"):
         element.decompose()
     for element in article.select(".dln-explorer, iframe, canvas, video"):
         element.name, element.attrs = "p", {"class": "dln-print-note"}
         element.string = ON_SCREEN_ONLY
-    if page.startswith("records/"):                  # a run at other sizes: a test keeps its code equal
-        for cell in article.select(".cell_input"):
+    for element in article.select(FOLDED):
+        if not element.decomposed:
+            folded.update(slug(page, inner["id"]) for inner in [element, *element.find_all(id=True)] if inner.get("id"))
+            element.decompose()
+    for cell in article.select("div.cell"):          # what set-up or claims left nothing behind
+        if not cell.text.strip() and not cell.find(["img", "pre", "table"]):
             cell.decompose()
-        if article.find("h1"):
-            article.find("h1").insert_after(*BeautifulSoup(f'<p class="dln-print-note">{NO_CODE}</p>', "html.parser"))
     for button in article.find_all("button"):
         button.unwrap()
     for details in article.find_all("details"):
@@ -214,8 +219,11 @@ def _adapt(article, page: str, depth: int, pages: dict) -> list[tuple]:
     return outline or [(depth, slug(page), page)]
 
 
-def _connect(parts: list[Part]) -> None:
-    """Mark links from one part into another, and let every part say where the anchors are that the PDF needs."""
+def _connect(parts: list[Part], folded: set[str]) -> None:
+    """Mark links from one part into another, and let every part say where the anchors are that the PDF needs.
+
+    A link to what is left out becomes words.
+    """
     from bs4 import BeautifulSoup
 
     home = {element["id"]: part for part in parts for body in part.bodies
@@ -224,6 +232,10 @@ def _connect(parts: list[Part]) -> None:
     for part in parts:
         for link in [link for body in part.bodies for link in body.select('a[href^="#"]')]:
             anchor = link["href"][1:]
+            if anchor in folded:
+                link.name = "span"
+                del link["href"]
+                continue
             if anchor not in home:
                 raise RuntimeError(f"a link leads nowhere: {anchor} ({link.text.strip()})")
             if home[anchor] is not part:
@@ -269,9 +281,19 @@ def _front_matter(head: str, parts: list[Part], numbers: dict, *, title: str, au
     return _document(title, head + "<style>@page :first { @bottom-center { content: none } }</style>", body)
 
 
-#: Waits for formulas, pictures and fonts; returns what went wrong.
+#: Waits for formulas, pictures and fonts; returns what went wrong. A formula is read aloud in its TeX.
 TYPESET = """async () => {
-  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+  if (window.MathJax && MathJax.startup) {
+    await MathJax.startup.promise;
+    for (const formula of MathJax.startup.document.math) {
+      const tagged = document.createElement("span");             // glyphs drawn by a style sheet alone get no tag
+      tagged.textContent = ".";
+      tagged.style.cssText = "color: transparent; font-size: 1px; position: absolute";
+      formula.typesetRoot.append(tagged);
+      formula.typesetRoot.setAttribute("role", "img");
+      formula.typesetRoot.setAttribute("aria-label", formula.math.trim());
+    }
+  }
   await document.fonts.ready;
   const wrong = [];
   for (const error of document.querySelectorAll("mjx-merror"))
@@ -339,7 +361,7 @@ def print_book(site: Path, toc: Path, output: Path, *, title: str, author: str =
             sheets[0] = front({name: place[0] + 1 for name, place in where.items()})
         finally:
             browser.close()
-    return _bind(sheets, [line for part in parts for line in part.outline], where, output, title=title, author=author)
+    return bind(sheets, [line for part in parts for line in part.outline], where, output, title=title, author=author)
 
 
 def _print(browser, site: Path, document: str, start: int):
@@ -368,40 +390,6 @@ def _print(browser, site: Path, document: str, start: int):
         wrong = missing + page.evaluate(TYPESET)
         if wrong:
             raise RuntimeError("the book was not printed: " + "; ".join(dict.fromkeys(wrong)))
-        return PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True, print_background=True, tagged=False)))
+        return PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True, print_background=True, tagged=True)))
     finally:
         page.close()
-
-
-def _bind(sheets: list, outline: list, where: dict, output: Path, *, title: str, author: str) -> int:
-    """Bind printed parts into one file with an outline and links between them; return the number of pages."""
-    from pypdf import PdfWriter
-    from pypdf.generic import ArrayObject, Fit, FloatObject, NameObject
-
-    writer = PdfWriter()
-    for reader in sheets:
-        writer.append(reader, import_outline=False)
-    for page in writer.pages:
-        for note in page.get("/Annots", ()):
-            link = note.get_object()
-            address = link.get("/A", {}).get("/URI", "")
-            if address.startswith(ELSEWHERE):
-                number, left, top = where[unquote(address.removeprefix(ELSEWHERE))]
-                link[NameObject("/Dest")] = ArrayObject([writer.pages[number].indirect_reference, NameObject("/XYZ"),
-                                                         FloatObject(left), FloatObject(top), FloatObject(0)])
-                del link["/A"]
-    parents = []                                           # (depth, item) on the way from the root to the last item
-    for depth, anchor, words in outline:
-        number, left, top = where[anchor]
-        parents = [(above, item) for above, item in parents if above < depth]
-        item = writer.add_outline_item(title=words, page_number=number, parent=parents[-1][1] if parents else None,
-                                       is_open=depth == 0, fit=Fit.xyz(left=left, top=top))
-        parents.append((depth, item))
-    writer.page_mode = "/UseOutlines"
-    writer.add_metadata({"/Title": title, "/Author": author})
-    writer.compress_identical_objects()                    # fonts and pictures that several parts embed
-    partial = output.with_name(output.name + ".part")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    writer.write(partial)
-    partial.replace(output)
-    return len(writer.pages)

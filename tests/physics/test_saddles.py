@@ -161,6 +161,17 @@ def test_strength_inverts_time(s, u0, n):
     assert np.all(np.abs(deep_mode_strength(t, s, u0, n) / u - 1) < 1e-11 + 64 * rounding(t, u, s, n))
 
 
+@pytest.mark.parametrize("n", [3, 20, 10**6])
+@pytest.mark.parametrize("s, u0", [(1.0, 1e-3), (80.0, 1e-9), (1.3, 4.0), (1.0, 1 - 1e-6), (2e-3, 1.0), (1.0, 1e-100)])
+def test_very_many_times_give_what_few_give(s, u0, n):
+    """From 32 000 times on a curve is made once and interpolated; at 1e-100 a passage is too short beside its wait for that."""
+    u = np.where(u0 < s, u0 * (s / u0)**(x := np.linspace(1e-9, 1 - 1e-9, 4000)), u0 + (s - u0) * x)
+    t = np.concatenate([deep_mode_time(u, s, u0, n), np.linspace(0, 2 * deep_mode_time(u[-1], s, u0, n), 40_000), [0.0]])
+    many = deep_mode_strength(t, s, u0, n)
+    few = np.concatenate([deep_mode_strength(part, s, u0, n) for part in np.array_split(t, 4)])
+    assert np.all(np.abs(many / few - 1) < 1e-13 + 64 * rounding(t, few, s, n)) and many[-1] == u0
+
+
 ZERO_S = {                                                 # function of s, its closed form at s = 0
     "two_layer_mode_strength": (lambda s: two_layer_mode_strength(3.0, s, 0.5, tau=2.0, d=0.7), 0.5 / (1 + 0.7 * 1.5)),
     "two_layer_learning_time": (lambda s: two_layer_learning_time(0.2, s, 0.5, tau=2.0), 3.0),

@@ -1,6 +1,7 @@
 """The book as one PDF: what is joined and how, and what the command says when something is missing."""
 
 import importlib.util
+import io
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from committed import BOOK
 from toy_book import make_project, toy_cells
 
-from dlnutils.press import cli, notebooks, pdf
+from dlnutils.press import cli, notebooks, pdf, pdf_binding
 
 TOC = """\
 format: jb-book
@@ -22,17 +23,19 @@ parts:
           - file: notebooks/one/first
   - caption: Teach
     chapters:
-      - file: book/explorers/modes
+      - file: book/course/modes
       - file: book/course/slides-one
+      - file: records/one/first
 """
 PAGES = {
     "book/index": '<h1>Toys<a class="headerlink" href="#toys">#</a></h1><p>See <a href="../notebooks/one/first.html#why">'
                   'why</a> and <a href="course/slides-one.html">slides</a> and <a href="https://a.example/">that</a>.</p>',
     "notebooks/one/index": '<h1>One</h1><img alt="" src="../../_images/dot.svg" loading="lazy">',
     "notebooks/one/first": '<section id="top"><h1>First</h1><button>Try</button><pre>x = "&lt;b&gt;"</pre>'
-                           '<h2 id="why">Why</h2><details><summary>Solution</summary>42</details>'
+                           '<h2 id="why">Why</h2><details class="dln-laboratory"><summary>Laboratory</summary>42</details>'
+                           '<details class="hide" id="code"><pre>y = 1</pre></details><a href="#code">the code</a>'
                            '<a href="#why">up</a><a href="../../book/index.html">home</a></section>',
-    "book/explorers/modes": '<h1>Modes</h1><div class="dln-explorer"><noscript>needs a script</noscript></div>',
+    "book/course/modes": '<h1>Modes</h1><div class="dln-explorer"><noscript>needs a script</noscript></div>',
 }
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4" cx="4" cy="4"/></svg>'
 
@@ -64,7 +67,7 @@ def test_pages_come_in_the_order_of_the_contents_without_slides(site):
     entries = pdf.contents(site.parent / "_toc.yml")
     assert [(entry.depth, entry.page) for entry in entries] == [
         (0, "book/index"), (0, None), (1, "notebooks/one/index"), (2, "notebooks/one/first"), (0, None),
-        (1, "book/explorers/modes")]
+        (1, "book/course/modes")]
 
 
 def test_links_between_pages_stay_inside_and_lead_somewhere(site):
@@ -90,7 +93,9 @@ def test_the_outline_follows_the_depth_of_pages_and_headings(site):
 def test_what_needs_a_screen_goes_and_what_was_folded_opens(site):
     soup = joined(site)
     assert not soup.select("button, nav:not([hidden]), noscript, .headerlink") and "Menu" not in soup.text
-    assert soup.find("details").has_attr("open") and not soup.find("img").has_attr("loading")
+    assert soup.find("details")["class"] == ["dln-laboratory"] and soup.find("details").has_attr("open")
+    assert soup.find("span", string="the code") and "y = 1" not in soup.text   # folded code stays on the site
+    assert not soup.find("img").has_attr("loading")
     assert pdf.ON_SCREEN_ONLY in soup.text
     assert str(soup.find("pre")) == '<pre>x = "&lt;b&gt;"</pre>'
     assert soup.find("img")["src"] == "/_images/dot.svg"
@@ -188,7 +193,7 @@ def test_the_links_of_the_pdf_lead_to_the_right_page(ready):
     reader = print_it(ready)
     pages = [page.extract_text() for page in reader.pages]
     overview = next(number for number, text in enumerate(pages) if "See why" in text)
-    first = next(number for number, text in enumerate(pages) if "Solution" in text)
+    first = next(number for number, text in enumerate(pages) if "Laboratory" in text)
 
     def targets(number):
         found = []
@@ -204,6 +209,43 @@ def test_the_links_of_the_pdf_lead_to_the_right_page(ready):
 
     assert targets(overview) == [first, "https://a.example/"]
     assert targets(first) == [first, overview]
+
+
+def tags(tree):
+    """All tags below one, itself included, in reading order."""
+    tree = tree.get_object()
+    for tag in tree if isinstance(tree, list) else [tree]:
+        tag = tag if isinstance(tag, int) else tag.get_object()
+        if isinstance(tag, dict) and "/S" in tag:
+            yield tag
+            yield from tags(tag["/K"]) if "/K" in tag else ()
+
+
+def test_the_tags_of_all_parts_are_one_tree(ready):
+    reader = print_it(ready)
+    root = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en"
+    found = list(tags(root["/StructTreeRoot"]["/K"]))
+    assert found[0]["/S"] == "/Document" and len(found[0]["/K"]) == 4          # the title page and three parts
+    assert {"/H1", "/H2", "/P", "/Link"} <= {tag["/S"] for tag in found}
+    entries = root["/StructTreeRoot"]["/ParentTree"]["/Nums"]
+    numbers = list(map(int, entries[::2]))
+    assert numbers == sorted(set(numbers))
+    numbered = [page for page in reader.pages if "/StructParents" in page]
+    assert len(numbered) >= 4                  # what such a page's number stands for are tags on that page
+    for page in numbered:
+        place = numbers.index(page["/StructParents"])
+        on = [tag.get_object().get("/Pg") for tag in entries[2 * place + 1].get_object() if not isinstance(tag, int)]
+        assert on and all(one is None or one.get_object() == page for one in on if hasattr(one, "get_object"))
+
+
+def test_a_part_without_tags_is_refused():
+    pypdf = pytest.importorskip("pypdf", reason="the extra [pdf] is not installed")
+    writer, bare = pypdf.PdfWriter(), io.BytesIO()
+    writer.add_blank_page(100, 100)
+    writer.write(bare)
+    with pytest.raises(ValueError, match="print it with tagged=True"):
+        pdf_binding.Tags(pypdf.PdfWriter()).append(pypdf.PdfReader(bare), 0)
 
 
 def test_a_missing_picture_stops_the_print(ready):

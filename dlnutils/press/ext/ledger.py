@@ -87,6 +87,24 @@ class Ledger(SphinxDirective):
         return table(("Claim", "Measured", "Bound", "Bound from", "Verdict"), rows, (46, 14, 16, 12, 12), ["dln-claims"])
 
 
+class RunTimes(SphinxDirective):
+    """``dln-run-times``: a row a chapter, with its pages, their time as it was measured, and the longest of them."""
+
+    def run(self):
+        times: dict[str, dict[str, float]] = defaultdict(dict)
+        for section in sections(Path(self.env.srcdir)):
+            notebook = read(self.env, section)
+            times[section.split("/")[0]][section] = (run_metadata(notebook).get("run_time") or 0) if notebook else 0
+        rows = []
+        for chapter, found in times.items():
+            longest = max(found, key=lambda section: found[section])
+            rows.append((chapter.capitalize(), (str(len(found)), "dln-number"), (duration(sum(found.values())), "dln-number"),
+                         link_to_page(longest), (duration(found[longest]), "dln-number")))
+        total = sum(sum(found.values()) for found in times.values())
+        rows.append(("All", (str(sum(map(len, times.values()))), "dln-number"), (duration(total), "dln-number"), "", ""))
+        return [table(("Chapter", "Pages", "Time", "Longest page", "Its time"), rows, (18, 10, 14, 44, 14), ["dln-performance"])]
+
+
 class RunTime(SphinxRole):
     """``run-time`` of a section, as its notebook's metadata has it."""
 
@@ -120,6 +138,7 @@ def setup(app):
     """Register everything; nothing is kept between pages, so reading and writing may run in parallel."""
     app.add_directive("dln-ledger", Ledger)
     app.add_role("paper-figure", PaperFigure())
+    app.add_directive("dln-run-times", RunTimes)
     app.add_role("run-time", RunTime())
     app.add_role("claim-count", ClaimCount())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
