@@ -15,6 +15,7 @@ from ..words import in_prose, verdict_of
 from .gallery import Card, cards_of, make_thumbnail
 from .parts import in_words, note_of, with_formulas
 from .pieces import book_notebooks, link_to_page, sentence
+from .verdicts import verdicts_of
 
 
 def claims_by_id(notebooks: dict[str, dict]) -> dict[str, dict]:
@@ -88,10 +89,10 @@ class Disagreements(SphinxDirective):
         for claims in pages.values():
             words = [sentence(*with_formulas(in_words(claim))) for claim in claims if claim.get("words")]
             rest.append(entry(self.env, card_for(claims, cards_of(notebooks)), words, claims))
-        printed = [verdict_of(claim)[0] for claim in claims_by_id(notebooks).values() if claim["where"]]
-        against = printed.count("disagrees")
-        counted = sentence(f"{len(printed)} statements and numbers that the papers print are tested in this book. ",
-                           nodes.strong("", f"{printed.count('agrees')} hold here, {against} do{'es' * (against == 1)} not."))
+        printed = verdicts_of(notebooks, [])["all"]
+        verdict = f"{printed.agree} hold here, {printed.disagree} do{'es' * (printed.disagree == 1)} not."
+        counted = sentence(f"{printed.tested} statements and numbers that the papers print are tested in this book. ",
+                           nodes.strong("", verdict))
         return [counted, *holder.children, *rest]
 
 
