@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 from ..notebooks import figure_cells
 from .parts import with_formulas
-from .pieces import link_to_page, table
+from .pieces import table
 
 PATH = Path("book", "notation.yml")
 
@@ -118,10 +119,17 @@ def written(letter: str) -> str:
 
 def in_order(letter: str) -> tuple:
     """Latin before Greek, capitals before small ones, a letter before its accents and subscripts."""
-    name, _, below = letter.partition("_")
+    name, _, below = letter.partition(", ")[0].partition("_")
     base = name.split()[-1]
     place = (1, GREEK.index(base)) if base in GREEK else (0, base.lower(), base.islower())
     return *place, " " in name, name, below
+
+
+def short_link(page: str) -> nodes.Node:
+    """A link to a page under the name of its file, which is shorter than its title."""
+    words = page.rpartition("/")[2].replace("-", " ")
+    return addnodes.pending_xref("", nodes.inline("", words), refdomain="std", reftype="doc", refexplicit=True,
+                                 reftarget=f"/notebooks/{page}", refwarn=True)
 
 
 class Notation(SphinxDirective):
@@ -132,7 +140,7 @@ class Notation(SphinxDirective):
         rows, last = [], ""
         for row in sorted(read_alphabet(Path(self.env.srcdir))["letters"], key=lambda row: in_order(row["letter"])):
             letter = with_formulas(written(row["letter"])) if row["letter"] != last else []
-            places = [link_to_page(where) if "/" in where else nodes.Text(where) for where in row["where"]]
+            places = [short_link(where) if "/" in where else nodes.Text(where) for where in row["where"]]
             where = [part for place in places for part in (place, nodes.Text(", "))][:-1]
             rows.append((nodes.inline("", "", *letter), nodes.inline("", "", *with_formulas(row["meaning"])),
                          nodes.inline("", "", *where)))
