@@ -57,4 +57,5 @@ def test_two_meanings_and_none_are_found():
     assert [notation.meanings(alphabet, *use) for use in (("mixed/a", "c_1"), ("mixed/b", "c"), ("mixed/a", "c_0"))] == \
         [["three"], ["five"], ["four"]]
     assert notation.written("hat beta_l+1") == r"$\hat{\beta}_{l+1}$" and notation.written("i, j") == "$i$, $j$"
-    assert sorted(["beta", "hat beta", "b, z", "B", "c", "beta_0"], key=notation.in_order) == ["B", "b, z", "c", "beta", "beta_0", "hat beta"]
+    ordered = sorted(["beta", "hat beta", "b, z", "B", "c", "beta_0"], key=notation.in_order)
+    assert ordered == ["B", "b, z", "c", "beta", "beta_0", "hat beta"]
