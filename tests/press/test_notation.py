@@ -56,6 +56,6 @@ def test_two_meanings_and_none_are_found():
     assert notation.meanings(alphabet, "mixed/z", "c") == ["one", "two"] and notation.meanings(alphabet, "mixed/z", "b") == []
     assert [notation.meanings(alphabet, *use) for use in (("mixed/a", "c_1"), ("mixed/b", "c"), ("mixed/a", "c_0"))] == \
         [["three"], ["five"], ["four"]]
-    assert notation.written("hat beta_l+1") == r"$\hat{\beta}_{l+1}$" and notation.written("i, j") == "$i$, $j$"
+    assert notation.written("hat beta_l+1") == r"$\hat{\beta}_{l+1}$" and notation.written("i, R_Delta") == r"$i$, $R_{\Delta}$"
     ordered = sorted(["beta", "hat beta", "b, z", "B", "c", "beta_0"], key=notation.in_order)
     assert ordered == ["B", "b, z", "c", "beta", "beta_0", "hat beta"]

@@ -112,7 +112,7 @@ def written(letter: str) -> str:
         return ", ".join(map(written, letter.split(", ")))
     name, _, below = letter.partition("_")
     *accent, base = name.split()
-    base = f"\\{base}" if base in GREEK else base
+    base, below = (f"\\{part}" if part in GREEK else part for part in (base, below))
     base = f"\\{accent[0]}{{{base}}}" if accent else base
     return f"${base}_{{{below}}}$" if below else f"${base}$"
 
