@@ -13,7 +13,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export DLN_CACHE := off
 
-.PHONY: env book html pdf test test-rounding browser-test lint bench pins clean
+.PHONY: env book html pdf test test-rounding browser-test lint dist bench pins clean
 
 env: $(STAMP)
 
@@ -67,6 +67,13 @@ lint: $(LINT)
 	$(BIN)/python -m dlnutils.press.examples _build/lint
 	$(BIN)/pyright
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format --default-filetype yaml CITATION.cff
+
+# The two files of a release in _build/dist, made as a package index would make them; nothing is sent anywhere.
+dist: $(LINT)
+	rm -rf _build/dist
+	$(BIN)/python -m build --outdir _build/dist
+	$(BIN)/python -m twine check --strict _build/dist/*
 
 bench: $(BENCH)
 	mkdir -p _build

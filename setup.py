@@ -1,22 +1,16 @@
-"""What pyproject.toml cannot say: the README as a package index shows it.
+"""What pyproject.toml cannot say, because it hangs on the public addresses in _config.yml: links, and the README's picture."""
 
-Its picture lies in the repository, which an index does not see. With an address of the repository's files in ``[project.urls]``,
-as ``Files``, the picture is shown from there; without one it is left out, caption and all.
-"""
-
-import re
-import tomllib
+import runpy
 from pathlib import Path
 
 from setuptools import setup
 
 HERE = Path(__file__).parent
-project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-readme = (HERE / "README.md").read_text(encoding="utf-8")
-picture = r"!\[([^]]*)\]\((?!\w+:)([^)]*)\)"
-if files := project["urls"].get("Files"):
-    readme = re.sub(picture, rf"![\1]({files.rstrip('/')}/\2)", readme)
-else:
-    readme = re.sub(picture + r"\n+\*[^*]*\*\n+", "", readme)
+address = runpy.run_path(str(HERE / "dlnutils" / "press" / "address.py"))
+at = address["addresses"](HERE)
+papers = ("1312.6120", "2405.17580", "2110.15596", "2502.02531")
+urls = {"Homepage": at.site, "Source": at.repository}
+urls |= {f"Paper-{i}": f"https://arxiv.org/abs/{paper}" for i, paper in enumerate(papers, 1)}
 
-setup(long_description=readme, long_description_content_type="text/markdown")
+setup(long_description=address["index_readme"](HERE), long_description_content_type="text/markdown",
+      project_urls={name: url for name, url in urls.items() if url})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -14,7 +14,7 @@ from ._validation import _numbers, choice, entries, floats, function, generator,
 from .parameterizations import ABC, parameterization
 
 __all__ = ["Activation", "rectified_power", "ACTIVATIONS", "linear", "draw", "MLP", "build", "calibrate", "train",
-           "escape_time", "accuracy", "ranks", "sample_initial_output", "coordinate_check"]
+           "escape_time", "accuracy", "ranks", "sample_initial_output", "Network", "coordinate_check", "own_change"]
 
 
 Floats = NDArray[np.floating]
@@ -820,12 +820,122 @@ def sample_initial_output(abc: ABC, width: int, activation: str | Activation, *,
     return h[:, 0]
 
 
-def coordinate_check(start: MLP, end: MLP, X: ArrayLike) -> NDArray[np.float64]:
+class Network(Protocol):
+    """What the checks need of a network, in whatever library it is written: a wrapper with three methods.
+
+    The fields of a layer are what its matrix makes of its inputs, before the activation function. Names are the same in weights
+    and fields, and in the order from the first layer to the outputs.
+
+    Examples
+    --------
+    >>> import copy
+    >>> from dlnutils.perceptron import Network, own_change
+    >>> class Linear:                                      # one layer, f = W x, and the loss |f - y|^2 / 2
+    ...     def __init__(self, W):
+    ...         self.W = W
+    ...     def weights(self):
+    ...         return {"W": self.W}
+    ...     def fields(self, X, weights):
+    ...         return {"W": X @ weights["W"].T}
+    ...     def step(self, X, y):
+    ...         error = X @ self.W.T - y
+    ...         self.W = self.W - 0.5 * error.T @ X / len(X)
+    ...         return float(0.5 * np.mean(error**2))
+    >>> start: Network = Linear(np.zeros((1, 2)))
+    >>> end = copy.deepcopy(start)
+    >>> loss = end.step(np.eye(2), np.ones((2, 1)))
+    >>> own_change(start, end, np.eye(2))
+    array([0.25])
+    """
+
+    def weights(self) -> Mapping[str, Any]:
+        """Matrices of weights by layer."""
+        ...
+
+    def fields(self, X: Any, weights: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """Fields by layer, samples on the first axis, of the network with these weights in place of its own."""
+        ...
+
+    def step(self, X: Any, y: Any, /) -> float:
+        """One update on a batch; the loss before it."""
+        ...
+
+
+class _Layers:
+    """An `MLP` as a `Network`: layers are called by their number."""
+
+    def __init__(self, net: MLP):
+        self.net, self.step = net, net.step
+
+    def weights(self) -> dict[str, Floats]:
+        return {str(i): W for i, W in enumerate(self.net.W, 1)}
+
+    def fields(self, X, weights, /) -> dict[str, Floats]:
+        other = copy.copy(self.net)                        # the biases and all else are shared
+        other.W = list(weights.values())
+        return {str(i): h for i, h in enumerate(other.fields(X), 1)}
+
+
+#: The methods of a `Network` as they are called.
+_CALLS = {"weights": "weights()", "fields": "fields(X, weights)", "step": "step(X, y)"}
+
+
+def _network(name: str, net: Any) -> Network:
+    if isinstance(net, MLP):
+        return _Layers(net)
+    of_instances = not isinstance(net, type)               # a class has its methods, and no weights
+    lacking = [call for method, call in _CALLS.items() if not (of_instances and callable(getattr(net, method, None)))]
+    if lacking:
+        raise ValueError(f"{name} must be an MLP or a wrapper with {', '.join(_CALLS.values())}, got {net!r}, which lacks "
+                         f"{', '.join(lacking)}: see perceptron.Network")
+    return net
+
+
+def _by_layer(name: str, found: Any, names: Sequence[str] | None = None, n: int | None = None) -> dict[str, Floats]:
+    """Copies of the arrays that a wrapper returned, in the order of ``names``."""
+    if not isinstance(found, Mapping) or not found:
+        raise ValueError(f"{name} must return a dict of arrays by layer, got {found!r}")
+    lacking = [layer for layer in names or () if layer not in found]
+    if lacking:
+        raise ValueError(f"{name} must return all layers that weights() names, {list(names or ())}, got {list(found)}: it lacks "
+                         + ", ".join(map(repr, lacking)))
+    arrays = {}
+    for layer in names or found:
+        try:
+            arrays[layer] = np.asarray(found[layer]).copy()        # weights may be a view of what the next step changes
+        except (TypeError, ValueError, RuntimeError):      # the last of a tensor whose gradient is asked for
+            arrays[layer] = np.array(None)
+        if arrays[layer].dtype.kind not in "fiub":
+            raise ValueError(f"{name} must return arrays of numbers, got {type(found[layer]).__name__} in {layer!r}: turn it "
+                             "into a numpy array, for example with tensor.detach().numpy()")
+        if n is not None and (not arrays[layer].ndim or len(arrays[layer]) != n):
+            raise ValueError(f"{name} must return one row a sample, {n}, got shape {arrays[layer].shape} in {layer!r}")
+    return arrays
+
+
+def _states(start: Any, end: Any, X: Any) -> tuple[Network, Network, dict[str, Floats], dict[str, Floats]]:
+    """Two states of a network, checked against each other, and their weights."""
+    first, last = _network("start", start), _network("end", end)
+    before = _by_layer("start.weights()", first.weights())
+    after = _by_layer("end.weights()", last.weights(), list(before))
+    shapes = [[W.shape for W in weights.values()] for weights in (before, after)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"end must have the shapes of start, {shapes[0]}, got {shapes[1]}")
+    if not isinstance(start, MLP):
+        real("X", X)                                       # an MLP looks at its inputs itself
+    return first, last, before, after
+
+
+def _fields(name: str, net: Network, X: Any, weights: dict[str, Floats]) -> dict[str, Floats]:
+    return _by_layer(f"{name}.fields(X, weights)", net.fields(X, weights), list(weights), len(X))
+
+
+def coordinate_check(start: MLP | Network, end: MLP | Network, X: ArrayLike) -> NDArray[np.float64]:
     """Mean absolute change of every layer's fields between two states of a network.
 
     Parameters
     ----------
-    start, end : MLP
+    start, end : MLP or Network
         Before and after training.
     X : array_like, shape (samples, n_inputs)
 
@@ -837,7 +947,7 @@ def coordinate_check(start: MLP, end: MLP, X: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        Networks of different shapes, inputs that do not fit.
+        Networks of different shapes, inputs that do not fit, a wrapper that lacks something.
 
     Examples
     --------
@@ -847,8 +957,49 @@ def coordinate_check(start: MLP, end: MLP, X: ArrayLike) -> NDArray[np.float64]:
     >>> coordinate_check(net, net.copy(), np.eye(4))
     array([0., 0., 0.])
     """
-    _check_network("start", start)
-    _check_network("end", end)
-    if [W.shape for W in start.W] != [W.shape for W in end.W]:
-        raise ValueError(f"end must have the shapes of start, {[W.shape for W in start.W]}, got {[W.shape for W in end.W]}")
-    return np.array([np.abs(b - a).mean(dtype=float) for a, b in zip(start.fields(X), end.fields(X))])
+    first, last, before, after = _states(start, end, X)
+    h, moved = _fields("start", first, X, before), _fields("end", last, X, after)
+    return np.array([np.abs(moved[layer] - h[layer]).mean(dtype=float) for layer in h])
+
+
+def own_change(start: MLP | Network, end: MLP | Network, X: ArrayLike) -> NDArray[np.float64]:
+    """Mean absolute change of every layer's fields by its own new weights, all other layers being as they were.
+
+    Parameters
+    ----------
+    start, end : MLP or Network
+        Before and after training, in double precision: small steps are differences of fields.
+    X : array_like, shape (samples, n_inputs)
+
+    Returns
+    -------
+    ndarray, shape (L + 1,)
+        Hidden fields and outputs: ``mean |(W_end - W_start) x|``, where ``x`` are the layer's inputs before training. The part
+        of `coordinate_check` that hangs on this layer's learning rate; biases do not count.
+
+    Raises
+    ------
+    ValueError
+        Networks of different shapes, inputs that do not fit, a wrapper that lacks something.
+
+    Notes
+    -----
+    One pass a layer, in which this layer alone has its new weights, so nothing need be known of what lies between layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dlnutils.perceptron import build, coordinate_check, own_change
+    >>> start = build("mup", 2, 16, 4, 2, "relu", 0.1, dtype=float, rng=0)
+    >>> end = start.copy()
+    >>> loss = end.step(np.eye(4), [0, 1, 0, 1])
+    >>> bool(own_change(start, end, np.eye(4))[1] < coordinate_check(start, end, np.eye(4))[1])
+    True
+    """
+    first, _, before, after = _states(start, end, X)
+    h = _fields("start", first, X, before)
+    own = np.array([np.abs(_fields("start", first, X, before | {layer: after[layer]})[layer] - h[layer]).mean(dtype=float)
+                    for layer in h])
+    if not own.any() and any((before[layer] != after[layer]).any() for layer in h):
+        raise ValueError("start.fields(X, weights) must use the weights that it is given, got the same fields with those of end")
+    return own

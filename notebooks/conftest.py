@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlnutils.press.figure_data import watching
+from dlnutils.press.figure_rows import watching
 from dlnutils.press.machine import processor
 from dlnutils.press.run import kernel_environment
 

@@ -23,7 +23,7 @@
   // --- buttons ---
   const start = element("div", { class: "dln-deck-start" });
   const present = button("Present", "Present the slides one at a time", () => open());
-  start.append(present, element("span", {}, "or press P. Then: arrow keys or space, Home, End; N for hints; Escape to leave."));
+  start.append(present, element("span", {}, "or press P. Then: arrow keys or space, Home, End; N for hints; S for the speaker view; Escape to leave."));
   slides[0].before(start);
 
   const bar = element("div", { class: "dln-deck-bar", role: "toolbar", "aria-label": "Slides" });
@@ -31,8 +31,10 @@
   const progress = element("div", { class: "dln-deck-progress" });
   const hints = button("Hints", "Show the hints for the speaker", () => toggleHints());
   hints.setAttribute("aria-pressed", "false");
+  const speaker = button("Speaker", "Open the speaker view in a window of its own", () => openSpeaker());
+  speaker.classList.add("dln-deck-speaker");
   bar.append(progress, button("←", "Previous slide", () => show(now - 1)), count,
-             button("→", "Next slide", () => show(now + 1)), hints, button("Leave", "Leave the slides", () => close()));
+             button("→", "Next slide", () => show(now + 1)), hints, speaker, button("Leave", "Leave the slides", () => close()));
   document.body.append(bar);
 
   slides.forEach((slide, number) => {
@@ -51,9 +53,10 @@
     slides[now].focus({ preventScroll: true });
     count.textContent = `${now + 1} / ${slides.length}`;
     progress.style.width = `${100 * (now + 1) / slides.length}%`;
+    tell();
   }
 
-  function open() {
+  function open(whole = true) {
     // Begin where the reader is: with the slide that was left, or, once the reader has moved the page, with the first
     // that reaches below the top third of the window.
     const here = returned ? now : slides.findIndex((slide) => slide.getBoundingClientRect().bottom > window.innerHeight / 3);
@@ -65,6 +68,10 @@
     returned = false;
     show(here < 0 ? 0 : here);
     // Refused in some windows: the slide then fills the window. Granted late, when the reader has left: undone.
+    if (whole) fill();
+  }
+
+  function fill() {
     root.requestFullscreen?.().then(() => { if (!presenting()) document.exitFullscreen(); }).catch(() => {});
   }
 
@@ -77,6 +84,7 @@
     present.focus({ preventScroll: true });
     returned = true;
     backToSlide();
+    tell();
   }
 
   // The window leaves full screen in its own time, and its lines then break anew: the slide stays in view until the
@@ -88,6 +96,20 @@
   for (const moved of ["wheel", "pointerdown", "touchstart"])
     document.addEventListener(moved, () => { returned = false; }, { passive: true });
 
+  // --- for the window of the speaker, made by speaker.js: it is told of every slide, and may turn them ---
+  function tell() {
+    document.dispatchEvent(new Event("dln-slide"));
+  }
+  const deck = { slides, presenting, show, now: () => now };
+
+  // A browser that opens a window leaves full screen. The slides then stay, in a window that F makes full again.
+  let opened = false;
+  function openSpeaker() {
+    opened = Boolean(document.fullscreenElement);
+    if (!window.dlnSpeaker?.(deck)) count.textContent = "Pop-ups are blocked";
+    else if (!presenting()) open(false);
+  }
+
   function toggleHints() {
     hints.setAttribute("aria-pressed", String(root.classList.toggle("dln-hints")));
   }
@@ -97,13 +119,14 @@
     ArrowRight: () => show(now + 1), ArrowDown: () => show(now + 1), PageDown: () => show(now + 1),
     ArrowLeft: () => show(now - 1), ArrowUp: () => show(now - 1), PageUp: () => show(now - 1),
     Home: () => show(0), End: () => show(slides.length - 1), Escape: close,
-    n: toggleHints, N: toggleHints,
+    n: toggleHints, N: toggleHints, s: () => openSpeaker(), S: () => openSpeaker(), f: fill, F: fill,
   };
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
     if (!presenting()) {
       if (["p", "P", "f", "F"].includes(event.key)) { event.preventDefault(); open(); }
+      else if (["s", "S"].includes(event.key)) { event.preventDefault(); openSpeaker(); }
       else if (event.key !== "Enter") returned = false;
       return;
     }
@@ -122,7 +145,8 @@
   }, { passive: true });
 
   document.addEventListener("fullscreenchange", () => {
-    if (!document.fullscreenElement && presenting()) close();
+    if (!document.fullscreenElement && presenting() && !opened) close();
     else backToSlide();
+    opened = false;
   });
 })();

@@ -27,8 +27,8 @@ __all__ = ["Entry", "Part", "contents", "title_and_author", "find_chromium", "sl
 ORIGIN = "http://book.invalid"
 
 
-#: Pages that are for a screen, or for looking something up there, or that repeat what others show.
-LEFT_OUT = re.compile(r"book/(course/(slides|exercises)|gallery|explorers/|ledger|api|architecture)|records/")
+#: Pages for a screen, or for looking something up there, or that repeat what others show. A handout is printed by itself.
+LEFT_OUT = re.compile(r"book/(course/(slides|handout|exercises)|gallery|explorers/|ledger|api|architecture)|records/")
 
 #: Parts of a page that stay on the site: folded code, solutions, and the laboratory's tables. Paper is for reading; who
 #: computes has the notebook.

@@ -4,7 +4,7 @@ A section is a notebook such as ``saddles/depth``, listed in ``_toc.yml``. A run
 of its own into ``_build/executed/<profile>/``; a result whose key is unchanged is kept. The key is of the notebook's code,
 its parameters, the package as far as it computes, the pins, and the record of trials where it is read: prose may change.
 Nothing is ever half written: a run works on a partial file and renames it at the end. What the user's settings say of IPython
-and matplotlib does not matter.
+and matplotlib does not matter. The same execution saves every figure for readers to take away (`figure_files`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from typing import Any
 
 from ..store import package_hash
 from ..sweep import end_with
+from .figure_files import keep, kept, remove, saving
 from .machine import cores, processor, versions
 from .notebooks import (
     LAYOUT,
@@ -97,6 +98,12 @@ class Job:
         """Whether the result is there and was made from the same code, parameters, package and pins."""
         found = read_run(self.root, self.section, self.profile)
         return found is not None and found["metadata"]["dln"].get("key") == self.key
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do. Of long runs the result is enough, also when the figures' files are missing."""
+        return self.up_to_date and (self.profile != "default" or
+                                    kept(self.root, self.section, self.profile, self.key) is not None)
 
     @property
     def root(self) -> Path:
@@ -182,6 +189,11 @@ def _partial(target: Path, pid: int | str) -> Path:
     return target.with_name(f".{target.stem}.{pid}.partial.ipynb")
 
 
+def _partial_folder(target: Path, pid: int | str) -> Path:
+    """Where a run puts the files of figures, before it renames the folder."""
+    return target.with_name(f".{target.stem}.{pid}.tmp")
+
+
 def _execute(order: dict) -> dict:
     """Run one notebook in this process; return its failure, if any. The worker of :func:`run`."""
     import papermill
@@ -190,6 +202,7 @@ def _execute(order: dict) -> dict:
     source, target = Path(order["source"]), Path(order["target"])
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = _partial(target, os.getpid()), target.with_name(f"{target.stem}.failed.ipynb")
+    files, saving_time = _partial_folder(target, os.getpid()), 0.0
     start = time.perf_counter()
     try:
         papermill.execute_notebook(str(source), str(partial), parameters=order["overrides"], kernel_name="python3",
@@ -198,7 +211,12 @@ def _execute(order: dict) -> dict:
         if report := _shortcoming(notebook):
             partial.replace(failed)
             return report
-        notebook["metadata"]["dln"] = order["metadata"] | {"run_time": round_to_digits(_run_time(start), 2)}
+        seconds = _run_time(start)
+        if "figures" in order:
+            saving_time = keep(Path(order["figures"]), notebook, files, order["metadata"]["key"])
+            remove(target.with_suffix(""))                 # the old run's: from here on, files and notebook are of two runs,
+            files.rename(target.with_suffix(""))           # and no key is the same, until the next line is done
+        notebook["metadata"]["dln"] = order["metadata"] | {"run_time": round_to_digits(max(seconds - saving_time, 0.01), 2)}
         write_notebook(target, notebook)
         failed.unlink(missing_ok=True)
         return {}
@@ -215,7 +233,8 @@ def _execute(order: dict) -> dict:
         hint = "the kernel died, most often for want of memory: run it again, or with smaller parameters"
         return {"error": hint if dead else f"{type(error).__name__}: {error}"}
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
+        remove(files)
 
 
 def _shortcoming(notebook: dict) -> dict:
@@ -258,11 +277,11 @@ def _alive(pid: int) -> bool:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Partial files of runs that were killed, of any section."""
-    for path in folder.rglob(".*"):
+    """Partial files and folders of runs that were killed, of any section."""
+    for path in sorted(folder.rglob(".*")):
         pid = path.name.removesuffix(".partial.ipynb").removesuffix(".tmp").rsplit(".", 1)[-1]
         if path.name.endswith((".partial.ipynb", ".tmp")) and pid.isdigit() and not _alive(int(pid)):
-            path.unlink(missing_ok=True)
+            remove(path)
 
 
 def start_worker(environment: dict[str, str]) -> subprocess.Popen:
@@ -298,12 +317,15 @@ class _Pool:
         if job.profile == "default":                       # the tests compare with it: no point may come from an earlier sweep
             more["DLN_CACHE"] = "off"
         with tempfile.TemporaryDirectory(prefix="dln-", ignore_cleanup_errors=True) as folder:
+            start_up, figures = Path(folder) / "profile_default" / "startup", Path(folder) / "figures"
+            start_up.mkdir(parents=True)                   # of IPython, which the kernel is told to look for in this folder
+            (start_up / "00-figures.py").write_text(saving(figures) + "\n", encoding="utf-8")
             with self.lock:
                 if self.stopped:
                     return Result(job.section, "interrupted", 0.0)
                 process = start_worker(kernel_environment(folder) | more)
                 self.processes.add(process)
-            report = finish_worker(process, order)
+            report = finish_worker(process, order | {"figures": str(figures)})
         self.processes.discard(process)
         seconds = time.perf_counter() - start
         if self.stopped and process.returncode != 0:
@@ -362,7 +384,7 @@ def run(jobs: list[Job], *, n_jobs: int | None = None, force: bool = False,
     executor = ThreadPoolExecutor(max_workers=n_jobs or cores())
     try:
         for job in jobs:
-            if not force and job.up_to_date:
+            if not force and job.complete:
                 report(Result(job.section, "kept", 0.0))
             else:
                 pending[executor.submit(start, job)] = job.section
@@ -398,6 +420,6 @@ if __name__ == "__main__":
     reply = os.fdopen(os.dup(1), "w", encoding="utf-8")    # what the kernel writes to standard output must not reach it
     os.dup2(2, 1)
     task = json.load(sys.stdin)
-    end_with(task["parent"], lambda: _partial(Path(task["target"]), os.getpid()).unlink(missing_ok=True))
+    end_with(task["parent"], lambda: [remove(made(Path(task["target"]), os.getpid())) for made in (_partial, _partial_folder)])
     json.dump(_execute(task), reply)
     reply.close()

@@ -1,4 +1,4 @@
-"""The course in the browser: slides by keyboard, finger and printer; every exercise can be reached from the index."""
+"""The course in the browser: slides by keyboard, finger and printer; the speaker view; handouts on two sides of paper."""
 
 import io
 import re
@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 CHAPTERS = ["saddles", "mixed", "integrable", "transfer", "synthesis"]
-PAGES = ["index", "exercises", "instructor", *[f"slides-{chapter}" for chapter in CHAPTERS]]
+PAGES = ["index", "exercises", "instructor", *[f"{kind}-{chapter}" for kind in ("slides", "handout") for chapter in CHAPTERS]]
 SHOWN = "() => [...document.querySelectorAll('.dln-slide')].flatMap((s, i) => s.getClientRects().length ? [i] : [])"
 
 
@@ -75,13 +75,76 @@ def test_hints_are_for_the_speaker(open_page):
     hint = page.locator(".dln-slide-figure .dln-hint").first
     assert hint.is_visible()
     page.keyboard.press("p")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    for _ in range(3):                                             # the opening, the plan, a question, its figure
+        page.keyboard.press("ArrowRight")
     assert not hint.is_visible()
     page.keyboard.press("n")
     assert hint.is_visible() and page.get_by_role("button", name="hints").get_attribute("aria-pressed") == "true"
     page.keyboard.press("n")
     assert not hint.is_visible()
+
+
+def test_the_speaker_view_shows_hint_next_slide_and_clock_and_turns_the_slides(open_page):
+    page = open_page("slides-saddles")
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    view = opened.value
+    assert page.evaluate(SHOWN) == [0]                             # the slides are shown, one at a time
+    titles = [title.rstrip("#").strip() for title in page.locator(".dln-slide > h2").all_text_contents()]
+    number = len(titles)
+
+    def shows(slide):
+        view.wait_for_function("words => document.querySelector('.dln-speaker-count').textContent === words",
+                               arg=f"{slide + 1} / {number}")
+        assert view.locator(".dln-speaker-title").inner_text() == titles[slide]
+        assert page.evaluate(SHOWN) == [slide]
+        after = view.locator(".dln-speaker-next .dln-slide > h2").all_text_contents()
+        assert [title.strip() for title in after] == titles[slide + 1:slide + 2]
+
+    shows(0)
+    assert "For the speaker" in view.locator(".dln-speaker-now").inner_text()
+    assert re.fullmatch(r"\d\d:\d\d", view.locator(".dln-speaker-time").inner_text())
+    assert re.fullmatch(r"\d+:\d\d", view.locator(".dln-speaker-spent").inner_text())
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    shows(2)
+    question = page.locator(".dln-slide-ask").first.locator("p").last
+    assert view.locator(".dln-speaker-now .dln-slide-ask").count() == 1 and question.count() == 1
+    view.keyboard.press("ArrowRight")                              # the next figure is seen before the class sees it
+    shows(3)
+    view.get_by_role("button", name="Previous slide").click()
+    shows(2)
+    assert view.evaluate("document.querySelector('.dln-speaker-next img').naturalWidth") > 100
+    assert view.evaluate("[...document.querySelectorAll('[id]')].filter(e => e.id.startsWith('slide-')).length") == 0
+    view.keyboard.press("End")
+    shows(number - 1)
+    assert "last slide" in view.locator(".dln-speaker-next").inner_text()
+    with view.expect_event("close"):
+        view.evaluate("setTimeout(() => document.dispatchEvent(new KeyboardEvent('keydown', {key: 's'})), 10)")
+    assert page.evaluate(SHOWN) == [number - 1]                    # the talk goes on without it
+
+
+def test_the_speaker_view_opens_from_a_folder_without_a_server(browser, site):
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.goto((site / "book" / "course" / "slides-saddles.html").absolute().as_uri(), wait_until="load")
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    view = opened.value
+    page.keyboard.press("ArrowRight")
+    view.wait_for_function("document.querySelector('.dln-speaker-count').textContent.startsWith('2 / ')")
+    assert view.evaluate("getComputedStyle(document.body).display") == "grid"        # its style has arrived
+    context.close()
+
+
+def test_a_blocked_window_is_said(open_page):
+    page = open_page("slides-saddles")
+    page.evaluate("window.open = () => null")
+    page.keyboard.press("p")
+    page.keyboard.press("s")
+    assert "blocked" in page.locator(".dln-deck-count").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".dln-deck-count").inner_text().startswith("2 / ")
 
 
 def test_escape_returns_to_the_page_at_the_slide(open_page):
@@ -180,6 +243,20 @@ def test_print_gives_one_slide_to_a_sheet(open_page, chapter):
         assert "Forthespeaker" not in words and "Present" not in words
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_handout_fills_two_sides_of_a4(open_page, chapter):
+    pypdf = pytest.importorskip("pypdf")
+    page = open_page(f"handout-{chapter}")
+    sides = pypdf.PdfReader(io.BytesIO(page.pdf(prefer_css_page_size=True, print_background=True))).pages
+    assert len(sides) == 2
+    assert [round(float(part) / 72 * 25.4) for part in (sides[0].mediabox.width, sides[0].mediabox.height)] == [210, 297]
+    first, second = (letters(side.extract_text()) for side in sides)
+    assert letters("Predict first") in first and letters("Warm-ups for pen") in second and letters("Read on") in second
+    assert letters("Print this page") not in first and "Answer" not in first + second
+    assert page.locator(".dln-write").count() == 6 and page.locator(".dln-write span").count() >= 18
+    assert page.evaluate("document.querySelector('figure img').naturalWidth") > 100
+
+
 def test_without_script_the_slides_are_a_page(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -192,8 +269,9 @@ def test_without_script_the_slides_are_a_page(browser, address):
 
 def test_script_and_style_of_the_slides_are_on_their_pages_only(site):
     for page in site.rglob("*.html"):
-        named = "slides.js" in page.read_text(encoding="utf-8")
-        assert named is page.name.startswith("slides-"), page.name
+        text = page.read_text(encoding="utf-8")
+        for script in ("slides.js", "speaker.js"):
+            assert (script in text) is page.name.startswith("slides-"), page.name
 
 
 def test_every_exercise_of_the_book_is_in_the_index(site):

@@ -166,6 +166,7 @@ CALLS = {
         "sample_initial_output": dict(abc=parameterizations.parameterization("mup", 1), width=3, activation="relu", n_inputs=2,
                                       n_networks=3, rng=0),
         "coordinate_check": dict(start=network, end=network, X=POINTS),
+        "own_change": dict(start=network, end=network, X=POINTS),
     },
     dmft: {
         "Spectrum": dict(eigenvalues=[1.0, 0.5], target=[1.0, 0.25], multiplicity=[1.0, 2.0]),
@@ -207,7 +208,7 @@ CALLS = {
 #: Public names that are no calls with arguments of a user: tables, records that functions return, folders, internal checks.
 NO_CALLS = {
     linear_networks: {"Descent", "DepthRun"}, fitting: {"PowerLaw"}, phases: {"PhaseDiagram"},
-    parameterizations: {"ABC", "MODELS"}, perceptron: {"Activation", "ACTIVATIONS"},
+    parameterizations: {"ABC", "MODELS"}, perceptron: {"Activation", "ACTIVATIONS", "Network"},
     dmft: {"Solution", "Cost", "check_memory", "CEILING"}, sweep: {"cache_folder", "end_with"},
 }
 #: Functions whose arguments are files and folders; they are tried in their own tests.

@@ -1,10 +1,11 @@
-"""The course: exercises that say what they ask for, plans that fill their two hours, a book without its solutions."""
+"""The course: exercises that say what they ask for, plans that fill their time, names that exist, three editions."""
 
 import json
 import re
 import shutil
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from committed import BOOK, NOTEBOOKS, SECTIONS
 
@@ -31,18 +32,33 @@ chapters:
 - file: notebooks/saddles/phase-portrait
 - file: book/exercises
 - file: book/slides
+- file: book/course/handout-toy
 - file: book/ledger
 """
 SLIDES = """\
 # Slides
 
 ```{dln-slides} saddles
+say: Take bets.
 figures:
-  fig-saddles-imbalance: Ask what is conserved.
-claims: [saxe2013-2-separatrix]
+  fig-saddles-imbalance: {ask: "Which start waits longest?", expect: the larger one., say: Ask what is conserved.}
+  fig-saddles-phase-portrait: {say: Follow one.}
+results: [saxe2013-2-branches]
 exercises: [ex-saddles-sigmoid]
 ```
 """
+HANDOUT = """\
+# Handout
+
+1. How long?
+
+   ```{dln-answer} toy wait
+   :lines: 4
+   ```
+"""
+ANSWERS = "toy:\n  wait: Seventeen *and* a half.\n"
+COURSE = {path.stem: path.read_text(encoding="utf-8") for path in sorted((BOOK / "book" / "course").glob("*.md"))}
+PLANS = re.findall(r"^\| minutes \|.*\n\|[-|]+\n((?:\|.*\n)+)", COURSE["index"], re.M)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +66,8 @@ def small_book(tmp_path_factory):
     """The folder of a book of one real notebook, built with warnings as errors."""
     root = tmp_path_factory.mktemp("small")
     pages = {"_config.yml": CONFIG, "_toc.yml": TOC, "book/index.md": "# Toy\n",
-             "book/ledger.md": "# Ledger\n", "book/slides.md": SLIDES,
+             "book/ledger.md": "# Ledger\n", "book/slides.md": SLIDES, "book/course/handout-toy.md": HANDOUT,
+             "book/course/answers.yml": ANSWERS,
              "book/exercises.md": "# All exercises\n\n```{dln-exercises}\n```\n",
              "notebooks/saddles/index.md": "# Saddles in little\n\n```{note}\nNot the opening.\n\nNor this.\n```\n\n"
                                            "First sentence. Second one.\n"}
@@ -96,7 +113,7 @@ def test_exercises_are_those_that_a_page_shows():
     text = ("````{exercise} A *first* one\n:label: ex-a\n:class: dln-core dln-pen\n\nSay why.\n\n```python\n1\n```\n````\n\n"
             ":::{exercise-start}\n:label: ex-b\n:::\n\n~~~\n```{exercise} Shown as code\n:label: ex-c\n```\n~~~\n")
     first, second = markdown.exercises_in({"cells": [{"cell_type": "markdown", "source": text}]})
-    assert (first["label"], first["title"], first["levels"], first["kinds"]) == ("ex-a", "A *first* one", ["core"], ["pen"])
+    assert (first["label"], first["title"], first["levels"], first["kinds"]) == ("ex-a", "A *first* one", ["standard"], ["pen"])
     assert first["text"] == "Say why.\n\n```python\n1\n```" and (second["label"], second["text"]) == ("ex-b", "")
 
 
@@ -118,12 +135,57 @@ def test_openings_and_captions_can_stand_on_a_slide():
             assert heading and "{glue" not in caption, name
 
 
-def test_the_classes_fill_their_two_hours():
-    page = (BOOK / "book" / "course" / "index.md").read_text(encoding="utf-8")
-    plans = re.findall(r"^\| minutes \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.M)
-    assert len(plans) == 5
-    for plan in plans:
-        assert sum(int(row.split("|")[1]) for row in plan.splitlines()) == 120, plan
+def test_the_classes_fill_their_90_minutes():
+    assert len(PLANS) == 5
+    for plan in PLANS:
+        assert sum(int(row.split("|")[1]) for row in plan.splitlines()) == 90, plan
+
+
+def test_every_class_asks_corrects_and_has_exercises_of_each_grade():
+    classes = re.split(r"^\(course-\w+\)=\n## Class", COURSE["index"], flags=re.M)[1:]
+    levels = {exercise["label"]: exercise["levels"] for notebook in NOTEBOOKS.values()
+              for exercise in markdown.exercises_in(notebook)}
+    for text in classes:
+        assert "**Bring:**" in text and len(re.findall(r"\?", text)) > 4
+        assert len(re.search(r"\| some believe \|.*\n\|[-|]+\n((?:\|.*\n)+)", text)[1].splitlines()) == 3
+        said = re.search(r"\*\*Exercises\.\*\*(.*?)(?:\n\n|\Z)", text, re.S)[1]
+        parts = re.split(r"Warm-ups?\b|Standard:|Project:", said)[1:]
+        for level, part in zip(["warm-up", "standard", "project"], parts, strict=True):
+            named = re.findall(r"<(ex-[\w-]+)>", part)
+            assert all(levels[label] == [level] for label in named), (level, named)
+            assert named or "handout" in part
+
+
+def figures_of(text: str) -> list[str]:
+    return re.findall(r"fig-[\w-]+", text)
+
+
+@pytest.mark.parametrize("page", COURSE)
+def test_figures_exercises_claims_and_pages_of_the_course_exist(page):
+    known = {name for notebook in NOTEBOOKS.values() for name in markdown.headed_figures(notebook)}
+    assert not set(figures_of(COURSE[page])) - known
+    labels = {exercise["label"] for notebook in NOTEBOOKS.values() for exercise in markdown.exercises_in(notebook)}
+    assert not set(re.findall(r"\bex-[a-z][\w-]+", COURSE[page])) - labels
+    for target in re.findall(r"\{doc\}`(?:[^`<]*<)?([^`>]+)>?`", COURSE[page]):
+        path = BOOK / target.lstrip("/") if target.startswith("/") else BOOK / "book" / "course" / target
+        assert path.with_suffix(".md").is_file() or path.with_suffix(".ipynb").is_file(), target
+    anchors = {name for text in COURSE.values() for name in re.findall(r"^\((course-[\w-]+)\)=", text, re.M)}
+    assert set(re.findall(r"<(course-[\w-]+)>", COURSE[page])) <= anchors
+
+
+@pytest.mark.parametrize("chapter, plan", zip(CHAPTERS, PLANS, strict=True))
+def test_what_a_class_shows_is_on_its_slides(chapter, plan):
+    assert not set(figures_of(plan)) - set(figures_of(COURSE[f"slides-{chapter}"]))
+
+
+def test_every_answer_belongs_to_a_handout_and_has_its_place():
+    answers = yaml.safe_load((BOOK / "book" / "course" / "answers.yml").read_text(encoding="utf-8"))
+    assert list(answers) == CHAPTERS
+    for chapter, its_answers in answers.items():
+        places = re.findall(r"\{dln-answer\} (\S+) (\S+)", COURSE[f"handout-{chapter}"])
+        assert places == [(chapter, key) for key in its_answers] and len(places) == 6
+        for answer in its_answers.values():
+            assert answer[:40] not in "".join(COURSE.values())
 
 
 def test_the_index_lists_the_exercises_and_its_links_arrive(small_book):
@@ -144,17 +206,21 @@ def test_the_index_lists_the_exercises_and_its_links_arrive(small_book):
 def test_a_deck_is_made_from_the_notebook(small_book):
     slides = parsed(small_book / "_build" / "html" / "book" / "slides.html").select("section.dln-slide")
     titles = [slide.h2.get_text().rstrip("#") for slide in slides]
-    assert titles == ["Saddles in little", "The plan", "The phase portrait of one mode", "What was measured", "Now you"]
-    assert "First sentence. Second one." in slides[0].get_text() and "opening" not in slides[0].get_text()
-    assert slides[2].select_one("figure img") and "imbalance" in slides[2].figcaption.get_text()
-    assert "Ask what is conserved." in slides[2].select_one(".dln-hint").get_text()
-    assert "line a = −b" in slides[3].table.get_text()
-    assert slides[4].li.a["href"] == "../notebooks/saddles/phase-portrait.html#ex-saddles-sigmoid"
+    assert titles == ["Saddles in little", "The plan", "Your prediction", "The same start, unbalanced",
+                      "The phase portrait of one mode", "What was measured", "Now you"]
+    assert "First sentence. Second one." in slides[0].get_text() and "Take bets." in slides[0].select_one(".dln-hint").get_text()
+    assert "Which start waits longest?" in slides[2].get_text()
+    assert "Many will say: the larger one." in slides[2].select_one(".dln-hint").get_text()
+    assert slides[3].select_one("figure img") and "imbalance" in slides[3].figcaption.get_text()
+    assert "Ask what is conserved." in slides[3].select_one(".dln-hint").get_text()
+    assert slides[4].select_one(".dln-lead-line")                  # nothing was asked, so the page's opening leads in
+    assert "One sign decides" in slides[5].select_one(".dln-results li").get_text()
+    assert slides[6].li.a["href"] == "../notebooks/saddles/phase-portrait.html#ex-saddles-sigmoid"
 
 
 def test_a_deck_with_an_unknown_name_stops_the_build(copied_book, capfd):
     changes = [("fig-saddles-imbalance", "fig-nowhere"), ("[ex-saddles-sigmoid]", "[ex-nowhere]"),
-               ("saxe2013-2-separatrix", "no-claim"), ("saddles\n", "nowhere\n")]
+               ("saxe2013-2-branches", "no-claim"), ("{dln-slides} saddles\n", "{dln-slides} nowhere\n")]
     for number, (known, unknown) in enumerate(changes):
         (copied_book / "book" / f"wrong{number}.md").write_text(SLIDES.replace(known, unknown), encoding="utf-8")
         with (copied_book / "_toc.yml").open("a") as toc:
@@ -162,7 +228,7 @@ def test_a_deck_with_an_unknown_name_stops_the_build(copied_book, capfd):
     with pytest.raises(RuntimeError):
         site.build(copied_book, committed=True)
     said = capfd.readouterr().err
-    for words in ("no figure fig-nowhere", "no exercise ex-nowhere", "no claim no-claim", "no chapter 'nowhere'"):
+    for words in ("no figure fig-nowhere", "no exercise ex-nowhere", "no headline claim no-claim", "no chapter 'nowhere'"):
         assert words in said
 
 
@@ -203,6 +269,7 @@ def test_no_solution_leaks_from_a_download_or_a_page_that_runs(copied_book, monk
         "dlnutils.press.ext.slides,\n    dlnutils.press.ext.run_here, dlnutils.press.ext.downloads]"), encoding="utf-8")
     monkeypatch.setenv("DLN_SOLUTIONS", "off")
     html = site.build(copied_book, committed=True).parent
+    assert not holding(html, "Seventeen")
     offered = course.without_solutions(NOTEBOOKS["saddles/phase-portrait"])["cells"]
     code = [markdown.text_of(cell) for cell in offered if cell["cell_type"] == "code"]
     every = [markdown.text_of(cell) for cell in NOTEBOOKS["saddles/phase-portrait"]["cells"] if cell["cell_type"] == "code"]
@@ -214,3 +281,37 @@ def test_no_solution_leaks_from_a_download_or_a_page_that_runs(copied_book, monk
     given = json.loads(taken.read_text(encoding="utf-8"))["cells"]
     assert [markdown.text_of(cell) for cell in given if cell["cell_type"] == "code"] == code
     assert not any("Solution" in markdown.text_of(cell) for cell in given if cell["cell_type"] == "markdown")
+
+
+def holding(folder, words):
+    """The files of a site that hold these words, whatever they are."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                  if path.is_file() and words.encode() in path.read_bytes())
+
+
+def test_answers_to_handouts_are_in_the_instructors_edition_alone(small_book, copied_book, monkeypatch):
+    ours = small_book / "_build" / "html"
+    page = parsed(ours / "book" / "course" / "handout-toy.html")
+    assert len(page.select(".dln-write span")) == 4 and not page.select(".dln-answer")
+    assert holding(ours, "Seventeen") == [] and not list(ours.rglob("answers*"))
+    assert "handout.css" in str(page.head) and "handout.css" not in str(parsed(ours / "book" / "slides.html").head)
+    monkeypatch.setenv("DLN_SOLUTIONS", "instructor")
+    html = site.build(copied_book, committed=True).parent
+    page = parsed(html / "book" / "course" / "handout-toy.html")
+    assert page.select_one(".dln-answer").get_text().split() == "Answer: Seventeen and a half.".split()
+    assert not page.select(".dln-write")
+    number = len(markdown.exercises_in(NOTEBOOKS["saddles/phase-portrait"]))
+    assert len(parsed(html / "notebooks" / "saddles" / "phase-portrait.html").select(".solution")) == number
+
+
+@pytest.mark.parametrize("page, edition, words", [
+    ("wait", "of", "DLN_SOLUTIONS is 'of'; use one of on, off, instructor"),
+    ("nothing", "on", "no answer 'nothing' for 'toy' in answers.yml")])
+def test_a_misspelt_edition_or_answer_stops_the_build(copied_book, monkeypatch, capfd, page, edition, words):
+    monkeypatch.setenv("DLN_SOLUTIONS", edition)
+    path = copied_book / "book" / "course" / "handout-toy.md"
+    path.write_text(HANDOUT.replace("toy wait", f"toy {page}"), encoding="utf-8")
+    with pytest.raises(RuntimeError):
+        site.build(copied_book, committed=True)
+    said = capfd.readouterr()
+    assert words in said.err + said.out

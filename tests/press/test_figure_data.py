@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from dlnutils.press.figure_data import artists
+from dlnutils.press.figure_rows import artists
 
 
 @pytest.mark.parametrize("shading, places", [("gouraud", [0.0, 1.0, 3.0]), ("nearest", [0.0, 1.25, 3.0])])

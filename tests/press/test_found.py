@@ -2,10 +2,11 @@
 
 from types import SimpleNamespace
 
+import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 
-from dlnutils.press.ext.found import LONGEST, add_tags, description, write_root
+from dlnutils.press.ext.found import LONGEST, add_tags, description, offer_repository, write_root
 
 
 def page(*paragraphs):
@@ -53,3 +54,19 @@ def test_the_root_page_has_words_and_leads_on(tmp_path):
     write_root(book(tmp_path, "https://example.org"), None)
     assert "<loc>https://example.org/book/one.html</loc>" in (tmp_path / "sitemap.xml").read_text()
     assert 'rel="canonical" href="https://example.org/book/index.html"' in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("address, added", [
+    ("", set()),
+    ("https://github.com/them/it", {"launch_buttons"}),
+    ("https://example.org/them/it", {"repository_provider"}),
+])
+def test_buttons_lead_to_a_repository_that_is_there(tmp_path, address, added):
+    app, config = SimpleNamespace(srcdir=tmp_path), SimpleNamespace(html_theme_options={})
+    offer_repository(app, config)                          # no book there
+    (tmp_path / "_config.yml").write_text(f'repository: {{url: "{address}", branch: work}}\nhtml:\n  baseurl: ""\n')
+    offer_repository(app, config)
+    found = config.html_theme_options
+    always = {"repository_url", "repository_branch", "path_to_docs", "use_repository_button", "use_issues_button"}
+    assert set(found) == (always | added if address else set())
+    assert not address or (found["repository_url"], found["repository_branch"]) == (address, "work")

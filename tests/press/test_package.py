@@ -2,6 +2,7 @@
 
 import email
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from committed import BOOK
+from test_address import write_addresses
 
 from dlnutils import MODULES, __version__
 
@@ -35,15 +37,19 @@ def source_tree(folder):
     for name in ("dlnutils", "tests"):
         shutil.copytree(BOOK / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
-                 "constraints.txt"):
+                 "_config.yml", "constraints.txt"):
         shutil.copy2(BOOK / name, folder)
     return folder
 
 
 def build(folder, kind):
-    """Path of the ``wheel`` or ``sdist`` made of a source tree, without a network."""
-    subprocess.run([sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_{kind}('dist')"], cwd=folder,
-                   check=True, capture_output=True)
+    """Path of the ``wheel`` or ``sdist`` made of a source tree, without a network; as a packager does, where build is there."""
+    if importlib.util.find_spec("build"):
+        command = ["-m", "build", "--no-isolation", f"--{kind}", "--outdir", "dist", "."]
+    else:
+        command = ["-c", f"from setuptools import build_meta; build_meta.build_{kind}('dist')"]
+    done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (folder / "dist").glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return path
 
@@ -56,6 +62,16 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
     return build(source_tree(tmp_path_factory.mktemp("sdist")), "sdist")
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist, tmp_path_factory):
+    """The folder that the source distribution unpacks to."""
+    target = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(target, filter="data")
+    (folder,) = target.iterdir()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +148,16 @@ def test_an_index_shows_no_picture_that_it_does_not_have(metadata, tmp_path):
     readme, shown = (BOOK / "README.md").read_text(encoding="utf-8"), metadata.get_payload()
     assert readme.count("![") == 1 and "![" not in shown and "Solid:" not in shown and "\n## Two commands\n" in shown
     assert len(shown) > 0.8 * len(readme)
-    tree, meta = source_tree(tmp_path), tmp_path / "meta"           # with an address in the one place for it
-    project = tree / "pyproject.toml"
-    project.write_text(project.read_text(encoding="utf-8").replace(
-        "[project.urls]\n", '[project.urls]\nFiles = "https://example.org/main/"\n'), encoding="utf-8")
+    assert {line.partition(",")[0] for line in metadata.get_all("Project-URL")} == {f"Paper-{i}" for i in range(1, 5)}
+    tree, meta = source_tree(tmp_path), tmp_path / "meta"           # with addresses in the one place for them
+    write_addresses(tree, site="https://example.org/book/", repository="https://github.com/them/it")
     meta.mkdir()
     code = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('meta')"
     subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
     (path,) = meta.rglob("METADATA")
-    assert "](https://example.org/main/records/front-figure.png)" in path.read_text(encoding="utf-8")
+    found = email.message_from_string(path.read_text(encoding="utf-8"))
+    assert "](https://example.org/book/_static/front-figure.png)" in found.get_payload() and "Solid:" in found.get_payload()
+    assert {"Homepage, https://example.org/book", "Source, https://github.com/them/it"} < set(found.get_all("Project-URL"))
 
 
 @pytest.mark.parametrize("name", PHYSICS)
@@ -184,13 +201,33 @@ def test_the_command_says_where_it_is_and_what_is_missing(installed, core, insid
     assert not lines if inside else len(lines) == 1 and "is not inside the book" in lines[0]
 
 
-def test_the_source_distribution_runs_the_tests_of_the_physics(sdist, core, tmp_path):
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (folder,) = tmp_path.iterdir()
+def test_the_source_distribution_holds_what_its_tests_need(unpacked):
+    """All tests of the physics, and those of the press that need neither its pages nor its runner, with what they import."""
     ours = {path.name for path in (BOOK / "tests" / "physics").iterdir() if path.suffix in (".py", ".json")}
-    assert ours == {path.name for path in (folder / "tests" / "physics").iterdir() if path.suffix != ".pyc"}
+    assert ours == {path.name for path in (unpacked / "tests" / "physics").iterdir()}
+    needs_the_book = re.compile(r"\bBOOK\b|from committed|__file__\)\.resolve")
+    free = {path.name for path in (BOOK / "tests" / "press").glob("*.py") if not needs_the_book.search(path.read_text())}
+    free -= {"test_run.py"}
+    assert free == {path.name for path in (unpacked / "tests" / "press").iterdir()} and len(free) > 6
+    top = {path.name for path in unpacked.iterdir() if path.is_file()} - {"PKG-INFO", "setup.cfg"}
+    assert top == {"pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
+                   "_config.yml", "constraints.txt"}
+
+
+def test_the_source_distribution_runs_the_tests_of_the_physics(unpacked, core):
     # Everything is collected, so every import is tried; a quick file runs.
     code = "import pytest; sys.exit(pytest.main(['-q', 'tests/physics', '-k', 'test_validation', '-p', 'no:cacheprovider']))"
-    done = python(code, folder, core["core"], core["pytest"], cwd=folder)
+    done = python(code, unpacked, core["core"], core["pytest"], cwd=unpacked)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_wheel_made_of_the_source_distribution_is_the_same(unpacked, wheel):
+    with zipfile.ZipFile(build(unpacked, "wheel")) as second, zipfile.ZipFile(wheel) as first:
+        names = [set(name for name in archive.namelist() if not name.endswith("/RECORD")) for archive in (first, second)]
+        assert names[0] == names[1] and all(first.read(name) == second.read(name) for name in names[0])
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("twine"), reason="twine is missing: make lint installs it")
+def test_an_index_would_take_both(wheel, sdist):
+    done = subprocess.run([sys.executable, "-m", "twine", "check", "--strict", wheel, sdist], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("PASSED") == 2, done.stdout + done.stderr

@@ -1,15 +1,18 @@
 """What search engines, reference managers and previews read: descriptions, citations, a map of the site, a root page with words.
 
-What needs the site's public address takes it from ``html_baseurl`` in ``_config.yml`` and is left out while it is empty.
+What needs a public address takes it from ``html.baseurl`` or ``repository`` in ``_config.yml`` and is left out while it is empty.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import shutil
 from pathlib import Path
 
 from docutils import nodes
+
+from ..address import BINDER, PICTURE, SITE_PICTURE, addresses
 
 #: Characters of a description that search engines show.
 LONGEST = 200
@@ -38,7 +41,7 @@ def tags(app, pagename: str, title: str, words: str) -> str:
     base = (app.config.html_baseurl or "").rstrip("/")
     if base:
         named["citation_public_url"] = shown["og:url"] = f"{base}/{pagename}.html"
-        shown["og:image"] = f"{base}/_static/front-figure.png"
+        shown["og:image"] = f"{base}/{SITE_PICTURE}"
     return "\n".join([f'<meta name="{name}" content="{html.escape(text)}" />' for name, text in named.items() if text]
                      + [f'<meta property="{name}" content="{html.escape(text)}" />' for name, text in shown.items() if text])
 
@@ -48,6 +51,21 @@ def citation(app) -> str:
     folder = Path(app.srcdir)
     return next(((parent / "CITATION.cff").read_text(encoding="utf-8") for parent in (folder, *folder.parents)
                  if (parent / "CITATION.cff").is_file()), "")
+
+
+def offer_repository(app, config) -> None:
+    """With an address of the repository every page has buttons to it and, where Binder knows its host, to a server."""
+    folder, options = Path(app.srcdir), config.html_theme_options
+    if not (folder / "_config.yml").is_file():
+        return
+    at = addresses(folder)                                 # Jupyter Book drops its own where we set options of the theme
+    if at.repository:
+        options |= {"repository_url": at.repository, "repository_branch": at.branch, "path_to_docs": "",
+                    "use_repository_button": True, "use_issues_button": True}
+        if not re.search("github|gitlab|bitbucket", at.repository):
+            options["repository_provider"] = "github"      # whose addresses most other hosts follow
+    if at.binder:
+        options["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": BINDER}
 
 
 def add_tags(app, pagename, templatename, context, doctree) -> None:
@@ -78,6 +96,10 @@ def write_root(app, error) -> None:
     if root != "index" and (not front.is_file() or front.read_text(encoding="utf-8") != page):
         front.write_text(page, encoding="utf-8")
     if base:
+        picture = Path(app.srcdir) / PICTURE
+        if picture.is_file():                              # of previews, and of the README on an index
+            (out / SITE_PICTURE).parent.mkdir(exist_ok=True)
+            shutil.copy2(picture, out / SITE_PICTURE)
         places = sorted(f"<url><loc>{html.escape(f'{base}/{name}.html')}</loc></url>" for name in app.env.found_docs)
         (out / "sitemap.xml").write_text('<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns='
                                          '"http://www.sitemaps.org/schemas/sitemap/0.9">\n' + "\n".join(places) + "\n</urlset>\n",
@@ -86,6 +108,7 @@ def write_root(app, error) -> None:
 
 def setup(app):
     """Nothing is kept between pages, so reading and writing may run in parallel."""
+    app.connect("config-inited", offer_repository)
     app.connect("html-page-context", add_tags)
     app.connect("build-finished", write_root)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from ..notebooks import sections
 from .pieces import sentence
 
-LEVELS = {"dln-warm-up": "warm-up", "dln-core": "core", "dln-project": "project"}
+LEVELS = {"dln-warm-up": "warm-up", "dln-core": "standard", "dln-project": "project"}
 KINDS = {"dln-pen": "pen", "dln-computer": "computer", "dln-both": "pen and computer"}
 MARKDOWN = MarkdownIt("commonmark").use(colon_fence_plugin)             # both kinds of fences, as MyST reads them
 
@@ -106,7 +106,7 @@ class FromMarkdown(SphinxDirective):
         self.state.document.note_explicit_target(part)
         return part
 
-    def exercise_item(self, exercise: dict, most: int = 160) -> nodes.list_item:
+    def exercise_item(self, exercise: dict, most: int = 240) -> nodes.list_item:
         """Its linked title, its badges and how it begins."""
         link = addnodes.pending_xref("", nodes.inline("", "", *self.words(exercise["title"])), refdomain="std",
                                      reftype="ref", refexplicit=True, reftarget=exercise["label"], refwarn=True)

@@ -25,14 +25,18 @@ def results_box(claims: list[dict]) -> nodes.container | None:
     headlines = [claim for claim in claims if claim["headline"]]
     if not headlines:
         return None
-    box = nodes.container("", sentence("Results", classes=["dln-results-title"]), classes=["dln-results"])
+    return nodes.container("", sentence("Results", classes=["dln-results-title"]), results_list(headlines),
+                           classes=["dln-results"])
+
+
+def results_list(claims: list[dict]) -> nodes.bullet_list:
+    """Headline claims, one an item."""
     items = nodes.bullet_list()
-    for claim in headlines:
+    for claim in claims:
         verdict, css = verdict_of(claim)
         items += nodes.list_item("", sentence(nodes.inline("", verdict, classes=["dln-verdict"]), " ", *with_formulas(
             in_words(claim))), sentence(note_of(claim), classes=["dln-where"]), classes=[css])
-    box += items
-    return box
+    return items
 
 
 def in_words(claim: dict) -> str:

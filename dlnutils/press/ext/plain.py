@@ -33,7 +33,7 @@ FENCE = re.compile(r"^(?P<marks>`{3,}|:{3,})\{(?P<name>[\w-]+)\}[ ]*(?P<title>[^
                    re.M | re.S)
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]*)`")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
-LEVELS = {"dln-warm-up": "warm-up", "dln-core": "core", "dln-project": "project"}
+LEVELS = {"dln-warm-up": "warm-up", "dln-core": "standard", "dln-project": "project"}
 
 
 def plain_notebook(notebook: dict, section: str, site: Site, *, settings: str = "", install: str = "") -> dict:

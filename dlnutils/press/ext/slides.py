@@ -1,4 +1,4 @@
-"""Decks of slides made from a chapter's figures, captions, claims and exercises."""
+"""Decks of slides made from the notebooks' figures, captions, results and exercises."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import yaml
 from docutils import nodes
 
 from ..notebooks import claims_of
-from ..words import show_bound
 from .markdown import FromMarkdown, chapters, exercises_in, headed_figures, sentences, text_of, title_and_opening
-from .pieces import link_to_page, read, sentence, table
+from .parts import results_list
+from .pieces import link_to_page, read, sentence
 
-CLAIMS_ON_A_SLIDE = 5
+RESULTS_ON_A_SLIDE = 4
 
 
 class Slides(FromMarkdown):
-    """``dln-slides:: chapter``: a deck made from a chapter's figures, captions, claims and exercises.
+    """``dln-slides:: chapter``: a deck made from the notebooks' figures, captions, results and exercises.
 
-    The content (YAML) chooses: ``figures``, each with a hint for the speaker, ``claims`` and ``exercises``. Words,
-    pictures and numbers come from the notebooks.
+    The content (YAML) chooses, from any chapter, and shows in its order: ``figures``, each with a hint ``say``; with ``ask``, a
+    slide with this question comes first, and ``expect`` is what many will answer. Then ``results``, ids of headline claims, and
+    ``exercises``, their labels. Words, pictures and numbers come from the notebooks.
     """
 
     required_arguments = 1
@@ -28,25 +29,18 @@ class Slides(FromMarkdown):
     def run(self):
         chapter, chosen = self.arguments[0], yaml.safe_load("\n".join(self.content))
         root = Path(self.env.srcdir)
-        its_sections = chapters(root).get(chapter, [])
-        if not its_sections:
+        by_chapter = chapters(root)
+        if chapter not in by_chapter:
             raise self.error(f"dln-slides: no chapter {chapter!r}")
-        self.notebooks = {section: read(self.env, section) or {"cells": []} for section in its_sections}
+        self.notebooks = {section: read(self.env, section) or {"cells": []} for part in by_chapter.values() for section in part}
         index = root / "notebooks" / chapter / "index.md"
         self.env.note_dependency(str(index))
-        self.deck, hints, plan = [], dict(chosen["figures"]), []
+        self.deck = []
         title, opening = title_and_opening(index.read_text(encoding="utf-8"))
-        self.slide(title, self.blocks(sentences(opening, 2)), "title")
-        for section, notebook in self.notebooks.items():
-            figures = headed_figures(notebook)
-            shown = [name for name in figures if name in hints]
-            if shown:
-                plan.append(section)
-                self.section_slides(section, [(name, *figures[name], hints.pop(name)) for name in shown])
-        if hints:
-            raise self.error(f"dln-slides: no figure {', '.join(hints)} in {chapter}")
+        self.slide(title, self.blocks(sentences(opening, 2)), "title", hint=chosen.get("say"))
+        plan = self.figure_slides(chosen["figures"])
         self.deck.insert(1, self.plan_slide(plan))
-        self.claims_slides(chosen["claims"])
+        self.results_slides(chosen["results"])
         self.exercises_slide(chosen["exercises"])
         for number, slide in enumerate(self.deck, 1):
             slide["ids"] = [f"slide-{number}"]
@@ -65,52 +59,61 @@ class Slides(FromMarkdown):
         self.deck.append(part)
         return part
 
-    def section_slides(self, section, figures) -> None:
-        """A slide for each figure; the section's opening on a slide of its own when there are several."""
-        title, opening = title_and_opening(text_of(self.notebooks[section]["cells"][0]))
-        if len(figures) > 1:
-            self.slide(title, self.blocks(sentences(opening, 3)), "opening")
-        for name, heading, caption, hint in figures:
-            figure = self.blocks(f"~~~{{dln-figure}} {section} {name}\n{caption}\n~~~")
-            if len(figures) > 1:
-                self.slide(heading, figure, "figure", section, hint)
-            else:
-                lead = nodes.container("", *self.blocks(sentences(opening, 2, 170)), classes=["dln-lead-line"])
-                self.slide(title, [lead, *figure], "figure", hint=hint)
+    def figure_slides(self, chosen) -> list[str]:
+        """For each figure its question, if it has one, and a slide with the picture; returns the pages, each once."""
+        known = {name: (section, *found) for section, notebook in self.notebooks.items()
+                 for name, found in headed_figures(notebook).items()}
+        missing = [name for name in chosen if name not in known]
+        if missing:
+            raise self.error(f"dln-slides: no figure {', '.join(missing)} in the book")
+        pages = []
+        for name, words in chosen.items():
+            section, heading, caption = known[name]
+            title, opening = title_and_opening(text_of(self.notebooks[section]["cells"][0]))
+            pages += [section] if section not in pages else []
+            if "ask" in words:
+                expected = f"Many will say: {words['expect']}" if "expect" in words else None
+                # Without a link to the page, whose title may be the answer.
+                self.slide("Your prediction", self.blocks(words["ask"]), "ask", hint=expected)
+            content = self.blocks(f"~~~{{dln-figure}} {section} {name}\n{caption}\n~~~")
+            if heading == title and "ask" not in words:
+                content.insert(0, nodes.container("", *self.blocks(sentences(opening, 2, 170)), classes=["dln-lead-line"]))
+            self.slide(heading, content, "figure", section if heading != title else None, words.get("say"))
+        return pages
 
     def plan_slide(self, sections) -> nodes.section:
         items = [nodes.list_item("", sentence(link_to_page(section))) for section in sections]
         self.slide("The plan", [nodes.enumerated_list("", *items, enumtype="arabic", prefix="", suffix=".")], "plan")
         return self.deck.pop()
 
-    def claims_slides(self, ids) -> None:
-        known = {claim["id"]: claim for notebook in self.notebooks.values() for claim in claims_of(notebook)}
+    def results_slides(self, ids) -> None:
+        known = {claim["id"]: claim for notebook in self.notebooks.values() for claim in claims_of(notebook)
+                 if claim["headline"]}
         missing = [name for name in ids if name not in known]
         if missing and known:
-            raise self.error(f"dln-slides: no claim {', '.join(missing)} in {self.arguments[0]}")
-        rows = [(known[name]["statement"], (known[name]["shown"], "dln-number"),
-                 (show_bound(known[name]["bound"]), "dln-number")) for name in ids if name in known]
-        for start in range(0, len(rows), CLAIMS_ON_A_SLIDE):
-            part = table(("Claim", "Measured", "Bound"), rows[start:start + CLAIMS_ON_A_SLIDE], (60, 20, 20),
-                                  ["dln-claims"])
-            self.slide("What was measured" + ("" if start == 0 else ", continued"), [part], "claims")
+            raise self.error(f"dln-slides: no headline claim {', '.join(missing)} in the book")
+        found = [known[name] for name in ids if name in known]
+        for start in range(0, len(found), RESULTS_ON_A_SLIDE):
+            box = nodes.container("", results_list(found[start:start + RESULTS_ON_A_SLIDE]), classes=["dln-results"])
+            self.slide("What was measured" + ("" if start == 0 else ", continued"), [box], "results")
 
     def exercises_slide(self, labels) -> None:
         known = {exercise["label"]: exercise for notebook in self.notebooks.values()
                  for exercise in exercises_in(notebook)}
         missing = [label for label in labels if label not in known]
         if missing:
-            raise self.error(f"dln-slides: no exercise {', '.join(missing)} in {self.arguments[0]}")
+            raise self.error(f"dln-slides: no exercise {', '.join(missing)} in the book")
         items = [self.exercise_item(known[label], 190) for label in labels]
         self.slide("Now you", [nodes.bullet_list("", *items, classes=["dln-exercises"])], "exercises",
-                   hint="Solutions are folded under each exercise on its page.")
+                   hint="Each link leads to the exercise on its page.")
 
 
 def load_slides(app, pagename, templatename, context, doctree) -> None:
-    """Style and script of the slides, on their pages only."""
+    """Style and scripts of the slides, on their pages only."""
     if doctree is not None and any("dln-slide" in part["classes"] for part in doctree.findall(nodes.section)):
         app.add_css_file("slides.css", priority=900)       # after print.css: a slide fills a landscape sheet
         app.add_js_file("slides.js", loading_method="defer")
+        app.add_js_file("speaker.js", loading_method="defer")
 
 
 def setup(app):
