@@ -21,7 +21,8 @@ FLOORS = ["_validation", "store", "fitting", "tasks", "sweep", "datasets", "line
           "press.ledger", "press.site", "press.pdf_binding", "press.pdf",
           "press.bench", "press.trials", "press.ext.explorer_table", "press.cli",
           "press.ext.pieces", "press.ext.figure", "press.ext.pages", "press.ext.parts", "press.ext.ledger", "press.ext.markdown",
-          "press.ext.performance", "press.ext.provenance", "press.ext.verdicts", "press.ext.gallery", "press.ext.slides",
+          "press.ext.performance", "press.ext.provenance", "press.ext.verdicts", "press.ext.gallery", "press.ext.findings",
+          "press.ext.notation", "press.ext.slides",
           "press.ext.course", "press.ext.explorers", "press.ext.architecture", "press.browser", "press.ext.plain",
           "press.ext.run_here", "press.ext.downloads", "press.ext.figure_links", "press.ext.light",
           "press.ext.found"]

@@ -38,7 +38,8 @@ def local(page, address):
 def test_no_markup_is_left_on_a_page(pages):
     raw = []
     for path, soup in pages.items():
-        words = [text for text in soup.find_all(string=re.compile(r"\{(dln-[a-z]+|doc|ref|numref|glue:text|run-time|tally)\}"))
+        markup = re.compile(r"\{(dln-[a-z]+|doc|ref|numref|glue:text|run-time|tally|claim)\}")
+        words = [text for text in soup.find_all(string=markup)
                  if not text.find_parent(["pre", "script", "style"])]
         raw += [(path.name, str(text)[:60]) for text in words]
     assert not raw

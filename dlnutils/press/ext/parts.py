@@ -34,12 +34,21 @@ def results_list(claims: list[dict]) -> nodes.bullet_list:
     items = nodes.bullet_list()
     for claim in claims:
         verdict, css = verdict_of(claim)
-        author = FIRST_AUTHORS.get(claim["paper"], "paper")
-        note = (f"Measured {in_prose(claim['shown'])}; {bound_from(claim).replace('paper, ', author + ', ', 1)}: "
-                f"{bound_in_prose(claim['bound'])}")
         items += nodes.list_item("", sentence(nodes.inline("", verdict, classes=["dln-verdict"]), " ", *with_formulas(
-            claim["words"].replace("{shown}", in_prose(claim["shown"])))), sentence(note, classes=["dln-where"]), classes=[css])
+            in_words(claim))), sentence(note_of(claim), classes=["dln-where"]), classes=[css])
     return items
+
+
+def in_words(claim: dict) -> str:
+    """The sentence of a headline with its number."""
+    return claim["words"].replace("{shown}", in_prose(claim["shown"]))
+
+
+def note_of(claim: dict) -> str:
+    """The number of a claim, where its bound comes from, and the bound."""
+    author = FIRST_AUTHORS.get(claim["paper"], "paper")
+    return (f"Measured {in_prose(claim['shown'])}; {bound_from(claim).replace('paper, ', author + ', ', 1)}: "
+            f"{bound_in_prose(claim['bound'])}")
 
 
 def bound_in_prose(bound: list) -> str:
