@@ -173,7 +173,7 @@ def test_figures_exercises_claims_and_pages_of_the_course_exist(page):
     assert set(re.findall(r"<(course-[\w-]+)>", COURSE[page])) <= anchors
 
 
-@pytest.mark.parametrize("chapter, plan", zip(CHAPTERS, PLANS, strict=True))
+@pytest.mark.parametrize("chapter, plan", list(zip(CHAPTERS, PLANS, strict=True)))
 def test_what_a_class_shows_is_on_its_slides(chapter, plan):
     assert not set(figures_of(plan)) - set(figures_of(COURSE[f"slides-{chapter}"]))
 
