@@ -54,6 +54,7 @@ def open_cells(page, address, path):
     click(page, "Run this page here")
     click(page, "Stop")
     until(page, "Stopped")
+    page.locator("div.cell details").evaluate_all("folds => folds.forEach((fold) => { fold.open = true; })")
 
 
 def run_cell(page, number, source):
