@@ -188,6 +188,17 @@ def test_an_answer_is_right_or_not_yet(answer, scope, verdict):
     assert judge(answer, [2.0], 0.01, scope) == verdict
 
 
+def test_an_older_matplotlib_has_what_the_pages_use():
+    """Pyodide's is 3.8, where an axis has no minorticks_off."""
+    found = shown("from matplotlib import axis\nhas = vars(axis.Axis)\nhas['minorticks_off'].__name__")
+    assert found[0] == ["text", "'minorticks_off'\n"] and found[-1] == ["end", ""]
+    hidden = SAID.replace("prepare(send", "from matplotlib import axis\ndel axis.Axis.minorticks_off\nprepare(send")
+    done = subprocess.run([sys.executable, "-c", hidden, json.dumps(["import matplotlib.pyplot as plt\nax = plt.subplot()\n"
+                           "ax.set_yscale('log')\nax.yaxis.minorticks_off()\nlen(ax.yaxis.get_minor_locator()())"])],
+                          capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0 and json.loads(done.stdout)[0] == ["text", "0\n"]
+
+
 def test_sweeps_take_their_points_in_turn():
     told = shown("from dlnutils.sweep import sweep\nfrom dlnutils.saddles import max_hessian_eigenvalue\n"
                  "[float(x) for x in sweep(max_hessian_eigenvalue, [{'s': 1.0, 'n_weights': n} for n in (2, 3)], jobs=2, "
