@@ -1,8 +1,8 @@
 """Cells of a page in a reader's browser: run one, and hand what it shows to the page. The standard library suffices.
 
-The worker of the page (``run-worker.js``) calls `prepare` once and `run_cell` for every cell, in Pyodide. There is no Jupyter in
-it, so this module brings the little of it that the book's notebooks use: `display`, the value of a cell's last line, and
-pictures of the figures that a cell draws.
+The worker of the page (``worker.js``) calls `prepare` once, `run_cell` for every cell, and `judge` after an exercise's cell that
+has a check, in Pyodide. There is no Jupyter in it, so this module brings the little of it that the book's notebooks use:
+`display`, the value of a cell's last line, and pictures of the figures that a cell draws.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import sys
 import traceback
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["prepare", "run_cell"]
+__all__ = ["prepare", "run_cell", "judge"]
 
 #: The same number of dots as in the committed figures.
 DPI = 110
@@ -40,6 +40,8 @@ def prepare(send: Callable[[str, str], Any], parameters: str) -> None:
     os.environ |= {"DLN_RUN": json.dumps({"profile": "default", "parameters": json.loads(parameters)}), "DLN_CACHE": "off"}
     os.environ["MPLBACKEND"] = "agg"
     os.cpu_count = lambda: 1                               # there are no processes here
+    _one_process()
+    _newer_matplotlib()
     warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)            # it would tell of its fonts
 
@@ -56,6 +58,26 @@ def prepare(send: Callable[[str, str], Any], parameters: str) -> None:
     module.HTML = _Html                                    # pyright: ignore[reportAttributeAccessIssue]
     sys.modules |= {"IPython": shell, "IPython.display": module}
     sys.displayhook = lambda value: None if value is None else display(value)
+
+
+def _one_process() -> None:
+    """Sweeps that ask for more processes take their points in turn, and say so."""
+    from .. import sweep
+
+    def in_turn(tasks: Sequence, jobs: int) -> Iterator:
+        print(f"A browser has one process: {len(tasks)} points one after the other, not {jobs} at a time.")
+        return map(sweep._attempt, tasks)
+    sweep._in_processes = in_turn
+
+
+def _newer_matplotlib() -> None:
+    """What the notebooks use of matplotlib 3.9 where Pyodide has 3.8."""
+    try:
+        from matplotlib import axis, ticker
+    except ImportError:                                    # a page without figures
+        return
+    if not hasattr(axis.Axis, "minorticks_off"):
+        axis.Axis.minorticks_off = lambda self: self.set_minor_locator(ticker.NullLocator())
 
 
 class _Html:
@@ -152,3 +174,55 @@ class _Stream(io.TextIOBase):
         if text:
             self.send("text", text)
         return len(text)
+
+
+def judge(answer: str, expected: Sequence[float], within: float, scope: dict) -> str:
+    """Compare a reader's answer to an exercise with the solution's numbers.
+
+    Parameters
+    ----------
+    answer : str
+        An expression with the reader's names: a number, or several of them.
+    expected : sequence of float
+        What the solution printed.
+    within : float
+        How far each may be off, relative to the largest of ``expected``.
+    scope : dict
+        The names of the page.
+
+    Returns
+    -------
+    str
+        'right', 'wrong', or why it cannot be told; empty as long as there is no answer.
+
+    Examples
+    --------
+    >>> from dlnutils.press.browser import judge
+    >>> judge("wait", [4.605], 0.01, {"wait": None}), judge("wait", [4.605], 0.01, {"wait": 4.6})
+    ('', 'right')
+    """
+    names = {node.id for node in ast.walk(ast.parse(answer)) if isinstance(node, ast.Name)}
+    if any(name in scope and scope[name] is None for name in names):
+        return ""
+    try:
+        found = _numbers(eval(answer, scope))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if not found:
+        return ""
+    if len(found) != len(expected):
+        return f"{len(expected)} numbers are asked for, and here are {len(found)}"
+    margin = within * max(map(abs, expected))
+    return "right" if all(abs(a - b) <= margin for a, b in zip(found, expected)) else "wrong"
+
+
+def _numbers(thing: Any) -> list[float]:
+    """The numbers in a number, a list or an array; none if one is missing."""
+    if isinstance(thing, dict):
+        thing = list(thing.values())
+    if thing is None or isinstance(thing, str):
+        return []
+    if hasattr(thing, "__iter__"):
+        parts = [_numbers(part) for part in thing]
+        return [number for part in parts for number in part] if all(parts) else []
+    return [float(thing)]

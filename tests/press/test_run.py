@@ -124,6 +124,13 @@ def test_other_parameters_are_not_asserted(project):
     assert result.exit_code == 0, result.output
     (claim,) = ledger.collect(project, executed=True, profile="custom")
     assert claim["passed"] is None and claim["measured"] == 9 and claim["profile"] == "custom"
+    folder = project / "notebooks" / "profiles" / "browser" / "saddles"          # sizes for a browser suit no claim
+    folder.mkdir(parents=True)
+    (folder / "a.yml").write_text("n: 8\n")
+    result = cli(project, "run", "--profile", "browser", "saddles/a")
+    assert result.exit_code == 0, result.output
+    (claim,) = ledger.collect(project, executed=True, profile="browser")
+    assert claim["passed"] is None and claim["measured"] == 8
     result = cli(project, "run", "saddles/a", "-p", "n", "3")    # a default given by hand is the default's value
     assert result.exit_code == 0, result.output
 

@@ -1,28 +1,39 @@
 """Run here, without a browser: cells and what they show, which pages have the button, digests that are right."""
 
+import gzip
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from committed import BOOK, NOTEBOOKS, SECTIONS
 
+from dlnutils.press.browser import judge
+from dlnutils.press.ext.course import without_solutions
 from dlnutils.press.ext.run_here import (
     PATIENCE,
+    checks_of,
     code_of,
     download,
     imported,
     lay_pyodide,
     obstacle,
     package_archive,
+    packed,
     page_data,
     pins,
     read_pins,
+    served,
+    smaller_lines,
 )
+from dlnutils.press.notebooks import default_parameters, profile_parameters
 
 PYODIDE = os.environ.get("DLN_PYODIDE")
 SAID = """
@@ -95,17 +106,105 @@ def test_imports_decide_which_pages_run():
     assert "too heavy" in obstacle(heavy, None) and obstacle(heavy, {"n": 1}) == ""
 
 
-def test_smaller_sizes_stand_in_the_parameters_cell():
+def test_smaller_sizes_stand_in_the_parameters_cell_beside_the_books_own():
     section = "saddles/phase-portrait"
-    cells, data = code_of(NOTEBOOKS[section]), page_data(NOTEBOOKS[section], {"n_random": 10})
+    cells, data = code_of(NOTEBOOKS[section]), page_data(NOTEBOOKS[section], {"n_random": 10.0})
     assert sum(a != b for a, b in zip(cells, data["cells"])) == 1
-    assert any(cell.endswith("n_random = 10") for cell in data["cells"])
+    book = default_parameters(NOTEBOOKS[section])["n_random"]
+    (added,) = [line for cell in data["cells"] for line in cell.splitlines() if "# instead of" in line]
+    assert added.split("#")[0].strip() == "n_random = 10" and added.endswith(f"# instead of {book}")
     assert data["packages"] == ["numpy", "matplotlib"] and data["parameters"]["n_random"] != 10 and data["claims"]
 
 
+SMALLER = {section: profile_parameters(BOOK, section, "browser") for section in SECTIONS}
+
+
 def test_enough_pages_run():
-    running = [section for section in SECTIONS if not obstacle(NOTEBOOKS[section], None)]
-    assert len(running) >= 8 and "saddles/phase-portrait" in running
+    running = [section for section in SECTIONS if not obstacle(NOTEBOOKS[section], SMALLER[section])]
+    assert len(running) >= 24 and "saddles/phase-portrait" in running
+
+
+@pytest.mark.parametrize("section", [section for section in SECTIONS if SMALLER[section]])
+def test_a_profile_for_browsers_is_smaller_and_says_what_it_costs(section):
+    notebook, smaller = NOTEBOOKS[section], SMALLER[section]
+    assert not obstacle(notebook, smaller)
+    scope = {}
+    exec(smaller_lines(notebook, smaller), scope)
+    defaults = default_parameters(notebook)
+    assert all(scope[name] != defaults[name] for name in smaller)
+    first = (BOOK / "notebooks" / "profiles" / "browser" / f"{section}.yml").read_text(encoding="utf-8").splitlines()[0]
+    assert re.fullmatch(r"# .*Cost: \d+ s .*", first)
+    counts = [name for name in smaller if name.startswith("n_") and isinstance(defaults[name], int)]
+    assert all(scope[name] < defaults[name] for name in counts)
+
+
+# --- exercises that answer ---------------------------------------------------------------------------------------------
+
+def asking(section):
+    """The starter cells of a page that have a check."""
+    return [cell for cell in NOTEBOOKS[section]["cells"] if "check" in cell["metadata"].get("dln", {})]
+
+
+CHECKED = [section for section in SECTIONS if asking(section)]
+
+
+@pytest.mark.parametrize("section", CHECKED)
+def test_every_check_finds_its_solutions_numbers(section):
+    checks, cells = checks_of(NOTEBOOKS[section]), code_of(NOTEBOOKS[section])
+    assert len(checks) == len(asking(section))
+    for number, check in checks.items():
+        assert "not solved yet" in cells[number - 1] and check["expected"] and 0 < check["within"] <= 0.05
+        assert not set("$\\{") & set(check["hint"])        # it is shown as plain text
+
+
+def test_exercises_answer_on_six_pages():
+    assert len(CHECKED) >= 6
+
+
+def test_without_solutions_there_is_nothing_to_compare_with():
+    notebook = NOTEBOOKS[CHECKED[0]]
+    assert page_data(notebook, None)["checks"] and page_data(without_solutions(notebook), None)["checks"] == {}
+
+
+def test_the_numbers_are_those_of_the_solution_that_follows():
+    def cell(kind, source, check=None, printed=""):
+        return {"cell_type": kind, "source": source, "metadata": {"dln": {"check": check}} if check else {},
+                "outputs": [{"name": "stdout", "text": [printed]}] if printed else []}
+    check = {"answer": "a", "solution": r"x (\S+)", "within": 0.01, "hint": "h"}
+    cells = [cell("code", "print(0)", printed="x 7"), cell("code", "a = None", check), cell("markdown", "{solution-start}"),
+             cell("code", "print(1)", printed="y 1"), cell("code", "print(2)", printed="x 2.5e-1\nx -3."),
+             cell("markdown", "{solution-end}"), cell("code", "b = None", check), cell("markdown", "{solution-end}"),
+             cell("code", "print(3)", printed="x 9")]
+    assert checks_of({"cells": cells}) == {2: {"answer": "a", "within": 0.01, "hint": "h", "expected": [0.25, -3.0]}}
+
+
+@pytest.mark.parametrize("answer, scope, verdict", [
+    ("a", {"a": None}, ""), ("a", {"a": 2.01}, "right"), ("a", {"a": 2.03}, "wrong"), ("f(1)", {"f": None}, ""),
+    ("f(1)", {"f": lambda x: None}, ""), ("f(1)", {"f": lambda x: 2 * x}, "right"), ("a", {"a": "two"}, ""), ("a", {"a": []}, ""),
+    ("a", {}, "NameError: name 'a' is not defined"), ("a", {"a": [1, 2]}, "1 numbers are asked for, and here are 2"),
+    ("a", {"a": {"x": 2.0}}, "right"), ("a", {"a": np.array([2.0])}, "right"), ("a", {"a": np.nan}, "wrong"),
+])
+def test_an_answer_is_right_or_not_yet(answer, scope, verdict):
+    assert judge(answer, [2.0], 0.01, scope) == verdict
+
+
+def test_an_older_matplotlib_has_what_the_pages_use():
+    """Pyodide's is 3.8, where an axis has no minorticks_off."""
+    found = shown("from matplotlib import axis\nhas = vars(axis.Axis)\nhas['minorticks_off'].__name__")
+    assert found[0] == ["text", "'minorticks_off'\n"] and found[-1] == ["end", ""]
+    hidden = SAID.replace("prepare(send", "from matplotlib import axis\ndel axis.Axis.minorticks_off\nprepare(send")
+    done = subprocess.run([sys.executable, "-c", hidden, json.dumps(["import matplotlib.pyplot as plt\nax = plt.subplot()\n"
+                           "ax.set_yscale('log')\nax.yaxis.minorticks_off()\nlen(ax.yaxis.get_minor_locator()())"])],
+                          capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0 and json.loads(done.stdout)[0] == ["text", "0\n"]
+
+
+def test_sweeps_take_their_points_in_turn():
+    told = shown("from dlnutils.sweep import sweep\nfrom dlnutils.saddles import max_hessian_eigenvalue\n"
+                 "[float(x) for x in sweep(max_hessian_eigenvalue, [{'s': 1.0, 'n_weights': n} for n in (2, 3)], jobs=2, "
+                 "progress=False)]")
+    words = "".join(text for kind, text in told if kind == "text")
+    assert "A browser has one process: 2 points" in words and "[2.0, 3.0]" in words and told[-1] == ["end", ""]
 
 
 def test_the_archive_holds_the_package_and_is_the_same_twice():
@@ -123,11 +222,30 @@ def test_digests_are_of_one_version_and_whole():
     version = pinned["lock"]["info"]["version"]
     assert f"/v{version}/" in (BOOK / "_config.yml").read_text(encoding="utf-8")
     assert download(pinned, ["numpy"]) < download(pinned, ["numpy", "scipy"]) < sum(f["bytes"] for f in pinned["files"].values())
+    assert not {"fonttools", "pytz"} & set(packages)
 
 
 @pytest.mark.skipif(not PYODIDE, reason="DLN_PYODIDE names no folder of Pyodide's files: their digests are not compared")
 def test_the_folder_is_what_is_pinned(tmp_path):
     assert pins(Path(PYODIDE)) == read_pins(BOOK)
+
+
+def test_what_is_sent_compressed_has_the_digest_of_that(tmp_path):
+    content = b"wasm" * 1000
+    (tmp_path / "pyodide.asm.wasm").write_bytes(content)
+    pinned = {"files": {"pyodide.asm.wasm": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": 4000}}, "lock": {}}
+    lay_pyodide(tmp_path, pinned, tmp_path / "site")
+    sent, = (tmp_path / "site").iterdir()
+    pin = served(pinned, tmp_path)["files"]["pyodide.asm.wasm"]
+    assert gzip.decompress(sent.read_bytes()) == content and sent.name == "pyodide.asm.wasm.packed"
+    assert pin["packed"] == {"sha256": hashlib.sha256(sent.read_bytes()).hexdigest(), "bytes": sent.stat().st_size}
+    assert "packed" not in pinned["files"]["pyodide.asm.wasm"] and packed(tmp_path / "site") == {}
+
+
+@pytest.mark.skipif(not PYODIDE, reason="DLN_PYODIDE names no folder of Pyodide's files: their weight is not measured")
+def test_a_page_of_closed_forms_loads_less_than_twenty_megabytes():
+    pinned = served(read_pins(BOOK), Path(PYODIDE))
+    assert download(pinned, ["numpy"]) < 10e6 and download(pinned, ["numpy", "matplotlib"]) < 18e6
 
 
 def test_a_file_that_is_another_is_refused(tmp_path):

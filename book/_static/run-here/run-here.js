@@ -63,6 +63,10 @@
       });
       input.hidden = true;
       input.after(code);
+      if (page.checks[i + 1]) {
+        cell.check = element("p", {class: "dln-run-bar"}, button("Check my answer", () => send([cell], false)));
+        code.after(cell.check);
+      }
       fit(code);
       return cell;
     });
@@ -75,8 +79,22 @@
     try { sessionStorage.setItem(keep, JSON.stringify(typed)); } catch { /* no room: the text is in the page all the same */ }
   };
 
+  /* An exercise's answer against the solution's; what went wrong twice gets a hint. */
+  const answer = (cell, verdict) => {
+    const {answer: asked, within, hint} = page.checks[cell.number];
+    if (verdict === "wrong" && cell.missed !== cell.code.value) {
+      cell.missed = cell.code.value;
+      cell.misses = (cell.misses || 0) + 1;
+    }
+    const words = verdict === "right" ? `Right, within ${100 * within} %.`
+      : verdict !== "wrong" ? `${asked} cannot be compared: ${verdict}.`
+        : cell.misses < 2 ? "Not yet." : `Not yet. Hint: ${hint}`;
+    cell.outputs.append(element("p", {class: `dln-run-check${verdict === "right" ? " dln-run-right" : ""}`, role: "status"}, words));
+  };
+
   /* The first thing that a cell shows replaces what the book shows there; a figure keeps its caption. */
   const show = (cell, kind, text) => {
+    if (kind === "check" && !text) return;
     if (cell.first) {
       cell.first = false;
       clear(cell);
@@ -97,6 +115,7 @@
       cell.outputs.append(element("div", {class: "output text_html"}));
       cell.outputs.lastElementChild.innerHTML = text;
     } else if (kind === "claims") judge(JSON.parse(text));
+    else if (kind === "check") answer(cell, text);
     else {
       const last = cell.outputs.lastElementChild;
       const lines = last && last.tagName === "PRE" && !last.classList.contains("dln-run-error") && kind === "text" ? last
@@ -146,13 +165,17 @@
     return answer;
   };
 
+  let launches = 0;
   const launch = async () => {
+    const mine = ++launches;
     const [wheel, pins] = await Promise.all([get(settings.wheel).then((a) => a.arrayBuffer()), get("pyodide.json").then((a) => a.json())]);
-    worker = new Worker(new URL("worker.js", here));
+    if (mine !== launches) return;                         // stopped meanwhile
+    const blocked = (why) => halt(`Python could not be started in this browser: ${why || "its worker was blocked"}. Your text stays.`, true);
+    try { worker = new Worker(new URL("worker.js", here)); } catch (error) { blocked(error.message); return; }
     worker.onmessage = ({data}) => heard(data);
-    worker.onerror = (event) => halt(`Python could not be started in this browser: ${event.message || "its worker was blocked"}.`, true);
+    worker.onerror = (event) => blocked(event.message);
     worker.postMessage({start: {...pins, base: new URL(settings.base, here).href, packages: page.packages, wheel,
-      parameters: page.parameters}}, [wheel]);
+      parameters: page.parameters, checks: page.checks}}, [wheel]);
   };
   const megabytes = (bytes) => `${Math.round(bytes / 1e5) / 10} MB`;
 
@@ -181,12 +204,17 @@
       }
     }
     if (news.done) {
-      rest();
+      work(false);
       tell(`Done in ${Math.round((performance.now() - began) / 100) / 10} s. ${verdict}`, Boolean(document.querySelector(".dln-run-error")));
     }
     if (news.failed) halt(news.failed, true);
   };
-  const rest = () => { busy = false; stop.hidden = true; again.disabled = false; };
+  const work = (yes) => {
+    busy = yes;
+    stop.hidden = !yes;
+    again.disabled = yes;
+    cells.forEach(({check}) => { if (check) check.firstChild.disabled = yes; });
+  };
 
   let began = 0;
   const post = (batch, fresh) => {
@@ -195,11 +223,9 @@
   };
   const send = async (batch, fresh) => {
     if (busy && fresh !== "again") return;
-    busy = true;
+    work(true);
     verdict = "";
     began = performance.now();
-    stop.hidden = false;
-    again.disabled = true;
     if (worker) { post(batch, fresh); return; }
     waiting = [batch, fresh];
     try { await launch(); } catch (error) { halt(String(error.message || error), true); }
@@ -209,8 +235,9 @@
   const halt = (words, bad = false) => {
     if (worker) worker.terminate();
     worker = waiting = null;
+    launches += 1;
     document.querySelectorAll(".dln-run-now").forEach((box) => box.classList.remove("dln-run-now"));
-    rest();
+    work(false);
     tell(words, bad);
   };
   const restore = () => {
@@ -219,6 +246,7 @@
     cells.forEach((cell) => {
       clear(cell);
       cell.code.remove();
+      if (cell.check) cell.check.remove();
       cell.input.hidden = false;
       cell.box.querySelectorAll(":scope > .cell_output").forEach((output) => { output.hidden = false; });
       cell.box.querySelectorAll("img[data-committed]").forEach((picture) => {

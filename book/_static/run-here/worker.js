@@ -1,6 +1,6 @@
 /* The cells of one page in Pyodide, apart from the page, so that nothing it does can make the page wait.
  *
- * In:  {start: {files, lock, scripts, base, packages, wheel, parameters}}, {run: [{number, source}], fresh}
+ * In:  {start: {files, lock, scripts, base, packages, wheel, parameters, checks}}, {run: [{number, source}], fresh}
  * Out: {loading: bytes, of}, {ready}, {cell, kind, text}, {begin: cell}, {end: cell, error, seconds}, {done}, {failed: words}
  *
  * Nothing is fetched but files whose SHA-256 the book knows; the browser refuses what has another. */
@@ -9,6 +9,7 @@
 let python = null;
 let scope = null;
 let pins = {};
+let checks = {};
 let loaded = 0;
 let total = 0;
 let trouble = null;                                      // Pyodide goes on without a package that it could not load
@@ -27,19 +28,23 @@ const fetchPinned = async (request, options = {}) => {
   const name = decodeURIComponent(address.split("/").pop());
   const pin = pins[name];
   if (!pin) throw new Error(`${name} was asked for, and the book does not know its digest: it was not loaded.`);
+  const sent = pin.packed || pin;                          // what travels: compressed where this site has it so
+  const place = address + (pin.packed ? ".packed" : "");
   let answer;
   try {
-    answer = await plainFetch(address, {integrity: integrity(pin.sha256), cache: "force-cache"});
+    answer = await plainFetch(place, {integrity: integrity(sent.sha256), cache: "force-cache"});
   } catch (error) {
     // A refused digest and a missing network look the same: ask for the head of the file alone.
-    const there = await plainFetch(address, {method: "HEAD", cache: "no-store"}).then((head) => head.ok, () => false);
+    const there = await plainFetch(place, {method: "HEAD", cache: "no-store"}).then((head) => head.ok, () => false);
     throw new Error(there ? `${name} has another SHA-256 than the one that the book knows: it was refused.`
       : `${name} could not be fetched from ${new URL(address, self.location.href).host}: is there a network?`);
   }
   if (!answer.ok) throw new Error(`${name} could not be fetched: the server answered ${answer.status}.`);
-  loaded += pin.bytes;
+  loaded += sent.bytes;
   say({loading: loaded, of: total});
-  return answer;
+  if (!pin.packed) return answer;
+  const type = name.endsWith(".wasm") ? "application/wasm" : "text/javascript";
+  return new Response(answer.body.pipeThrough(new DecompressionStream("gzip")), {headers: {"Content-Type": type}});
 };
 
 const runScript = async (address) => {
@@ -58,11 +63,14 @@ const closure = (lock, names, found = new Set()) => {
   return found;
 };
 
-const start = async ({files, lock, scripts, base, packages, wheel, parameters}) => {
+const size = (name) => (pins[name].packed || pins[name]).bytes;
+
+const start = async ({files, lock, scripts, base, packages, wheel, parameters, ...page}) => {
   pins = files;
+  checks = page.checks;
   const needed = [...scripts, "pyodide.asm.wasm", "python_stdlib.zip",
     ...[...closure(lock, packages)].map((name) => lock.packages[name].file_name)];
-  total = needed.reduce((sum, name) => sum + pins[name].bytes, 0);
+  total = needed.reduce((sum, name) => sum + size(name), 0);
   for (const script of scripts) await runScript(base + script);
   const lockFileURL = URL.createObjectURL(new Blob([JSON.stringify(lock)], {type: "application/json"}));
   python = await loadPyodide({indexURL: base, lockFileURL});
@@ -94,10 +102,14 @@ const run = async (cells, fresh) => {
     if (name && python._api.lockfile_packages[name] && !python.loadedPackages[name]) {
       say({also: name});
       total = loaded + [...closure({packages: python._api.lockfile_packages}, [name])]
-        .reduce((sum, each) => sum + pins[python._api.lockfile_packages[each].file_name].bytes, 0);
+        .reduce((sum, each) => sum + size(python._api.lockfile_packages[each].file_name), 0);
       await load([name]);
       say({again: true});                                  // the page begins anew: half a cell has run already
       return;
+    }
+    if (checks[number] && !error) {
+      const {answer, expected, within} = checks[number];
+      say({cell: number, kind: "check", text: press.judge(answer, python.toPy(expected), within, scope)});
     }
     say({end: number, error, seconds: (performance.now() - began) / 1000});
     if (error) break;

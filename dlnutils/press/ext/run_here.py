@@ -8,11 +8,14 @@ into the site; otherwise readers fetch them from the address ``dln_pyodide`` in 
 from __future__ import annotations
 
 import ast
+import functools
+import gzip
 import hashlib
 import html
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -20,7 +23,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..notebooks import claims_of, default_parameters, is_injected, profile_parameters, read_notebook, run_metadata
+from ..notebooks import alike, claims_of, default_parameters, is_injected, profile_parameters, read_notebook, run_metadata
 from .course import offered
 
 FOLDER = "run-here"
@@ -31,8 +34,16 @@ PACKAGES = ("numpy", "scipy", "matplotlib", "joblib")
 SCRIPTS = ("pyodide.asm.js", "pyodide.js")
 CORE = (*SCRIPTS, "pyodide.asm.wasm", "python_stdlib.zip")
 
+#: What matplotlib asks for and no page uses: fonts inside PDF, and time zones.
+UNUSED = {"fonttools", "pytz"}
+
+#: Files that a site sends compressed; all others are archives already.
+PACKED = ("pyodide.asm.js", "pyodide.asm.wasm")
+
 #: A browser takes about so many times as long as the processor alone (2 to 18, by what is computed).
 SLOWER = 10
+
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 #: Seconds on a processor above which it would try its reader's patience.
 PATIENCE = 25.0
@@ -48,7 +59,8 @@ def pins(folder: Path) -> dict:
     while todo:
         name = todo.pop()
         if name not in wanted:
-            wanted[name] = lock["packages"][name]
+            entry = lock["packages"][name]
+            wanted[name] = entry | {"depends": [needed for needed in entry["depends"] if needed not in UNUSED]}
             todo += wanted[name]["depends"]
     files = {}
     for name in sorted([*CORE, *(entry["file_name"] for entry in wanted.values())]):
@@ -74,7 +86,21 @@ def download(pinned: dict, packages: list[str]) -> int:
         if entry["file_name"] not in names:
             names.add(entry["file_name"])
             todo += entry["depends"]
-    return sum(pinned["files"][name]["bytes"] for name in names)
+    return sum(pinned["files"][name].get("packed", pinned["files"][name])["bytes"] for name in names)
+
+
+@functools.cache
+def packed(folder: Path) -> dict[str, bytes]:
+    """The compressed form of the files in `PACKED`."""
+    return {name: gzip.compress((folder / name).read_bytes(), mtime=0) for name in PACKED if (folder / name).is_file()}
+
+
+def served(pinned: dict, folder: Path) -> dict:
+    """The pins of a site with files of its own: what travels compressed has the digest and the size of that, too."""
+    files = dict(pinned["files"])
+    for name, content in packed(folder).items():
+        files[name] = files[name] | {"packed": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}}
+    return pinned | {"files": files}
 
 
 # --- what a page is -------------------------------------------------------------------------------------------------
@@ -112,17 +138,53 @@ def obstacle(notebook: dict, smaller: dict | None) -> str:
     return ""
 
 
+def checks_of(notebook: dict) -> dict[int, dict]:
+    """What an exercise's answer is compared with, by the number of its starter cell.
+
+    The starter cell names the answer in its metadata ``dln.check``; the numbers are those that its solution printed. A notebook
+    without solutions has no checks: a number that has two or three digits cannot be hidden.
+    """
+    found, number, waiting = {}, 0, None
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] != "code" or is_injected(cell):
+            waiting = None if "{solution-end}" in text else waiting
+            continue
+        number += 1
+        if waiting:
+            printed = "".join("".join(output.get("text", "")) for output in cell.get("outputs", ()))
+            expected = [float(each) for part in re.findall(waiting[1]["solution"], printed) for each in NUMBER.findall(part)]
+            if expected:
+                start, check = waiting
+                found[start] = {name: check[name] for name in ("answer", "within", "hint")} | {"expected": expected}
+                waiting = None
+        check = cell["metadata"].get("dln", {}).get("check")
+        waiting = (number, check) if check else waiting
+    return found
+
+
+def smaller_lines(notebook: dict, smaller: dict) -> str:
+    """What is put below the parameters: the sizes for a browser, and beside each the book's own."""
+    defaults = default_parameters(notebook)
+    minutes = (run_metadata(notebook).get("run_time") or 0) * SLOWER / 60
+    lines = [f"# Smaller, for the browser. Without these lines the page takes {minutes:.0f} minutes or so."]
+    for name, value in smaller.items():
+        lines.append(f"{f'{name} = {alike(defaults[name], value)!r}':32s} # instead of {defaults[name]!r}")
+    return "\n".join(lines)
+
+
 def page_data(notebook: dict, smaller: dict | None) -> dict:
-    """What the script needs of a page: the cells, the parameters of its claims, the packages that it imports, the claims."""
+    """What the script needs of a page: the cells, the parameters of its claims, packages, claims, and checks of exercises."""
     cells = code_of(notebook)
     tops = {name.split(".")[0] for name in imported(cells)}
     packages = [name for name in PACKAGES if name in {"numpy", *tops}]
     if smaller:
         place = next(i for i, cell in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code" and not is_injected(c))
                      if "parameters" in cell["metadata"].get("tags", ()))
-        cells[place] += "\n\n# Smaller, for the browser.\n" + "\n".join(f"{name} = {value!r}" for name, value in smaller.items())
+        cells[place] += "\n\n" + smaller_lines(notebook, smaller)
     return {"cells": cells, "packages": packages, "parameters": run_metadata(notebook).get("parameters") or
-            default_parameters(notebook), "claims": {claim["id"]: claim["shown"] for claim in claims_of(notebook)}}
+            default_parameters(notebook), "claims": {claim["id"]: claim["shown"] for claim in claims_of(notebook)},
+            "checks": checks_of(notebook)}
 
 
 # --- the site -------------------------------------------------------------------------------------------------------
@@ -146,14 +208,17 @@ def add_button(app, doctree) -> None:
                                 classes=["dln-run-not", "dln-screen-only"])
     else:
         data = page_data(notebook, smaller)
-        size = download(read_pins(Path(app.srcdir)), data["packages"]) / 1e6
-        where = "this site" if app.config.dln_pyodide_folder else "Pyodide's server"
+        folder, pinned = app.config.dln_pyodide_folder, read_pins(Path(app.srcdir))
+        size = download(served(pinned, Path(folder)) if folder else pinned, data["packages"]) / 1e6
+        where = "this site" if folder else "Pyodide's server"
         minutes = (run_metadata(notebook).get("run_time") or 0) * SLOWER / 60
         takes = "" if minutes < 1.5 or smaller else f" The page then takes {minutes:.0f} minutes or so, figure by figure."
-        words = (f"Python starts in your browser; the first time it loads {size:.0f} MB from {where}.{takes}"
-                 + (" Sizes are smaller than the book's, so the claims are shown and not asserted." if smaller else ""))
+        words = f"Python starts in your browser; the first time it loads {size:.0f} MB from {where}.{takes}"
+        if smaller:
+            words += (f" For a run of a minute or two these are smaller than in the book: {', '.join(smaller)}. So the claims "
+                      "are shown and not asserted. The cell of parameters has both sizes.")
         settings = {"page": f"pages/{section.replace('/', '--')}.json", "wheel": "dlnutils.zip", "label": "Run this page here",
-                    "words": words, "base": "../pyodide/" if app.config.dln_pyodide_folder else app.config.dln_pyodide}
+                    "words": words, "base": "../pyodide/" if folder else app.config.dln_pyodide}
         keep = app.env.__dict__.setdefault("dln_run_here", {})
         keep[docname] = data
         attribute = html.escape(json.dumps(settings))
@@ -179,7 +244,9 @@ def write_files(app, error) -> None:
         path.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
     (target / "dlnutils.zip").write_bytes(package_archive())
     if app.config.dln_pyodide_folder:
-        lay_pyodide(Path(app.config.dln_pyodide_folder), read_pins(Path(app.srcdir)), Path(app.outdir) / "_static" / "pyodide")
+        folder, pinned = Path(app.config.dln_pyodide_folder), read_pins(Path(app.srcdir))
+        lay_pyodide(folder, pinned, Path(app.outdir) / "_static" / "pyodide")
+        (target / "pyodide.json").write_text(json.dumps(served(pinned, folder)), encoding="utf-8")
 
 
 def package_archive(package: Path = PACKAGE) -> bytes:
@@ -194,7 +261,7 @@ def package_archive(package: Path = PACKAGE) -> bytes:
 
 
 def lay_pyodide(folder: Path, pinned: dict, target: Path) -> None:
-    """Copy the files that the book knows, each with its digest."""
+    """Copy the files that the book knows, each with its digest; some of them compressed."""
     target.mkdir(parents=True, exist_ok=True)
     for name, pin in pinned["files"].items():
         path = folder / name
@@ -205,7 +272,10 @@ def lay_pyodide(folder: Path, pinned: dict, target: Path) -> None:
         if hashlib.sha256(path.read_bytes()).hexdigest() != pin["sha256"]:
             raise ValueError(f"{path} has another SHA-256 than the one the book knows: fetch Pyodide "
                              f"{pinned['lock']['info']['version']} again")
-        shutil.copyfile(path, target / name)
+        if name in packed(folder):
+            (target / f"{name}.packed").write_bytes(packed(folder)[name])
+        else:
+            shutil.copyfile(path, target / name)
 
 
 def forget(app, env, docname) -> None:
