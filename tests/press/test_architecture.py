@@ -16,13 +16,13 @@ FLOORS = ["_validation", "store", "fitting", "tasks", "sweep", "datasets", "line
           "dmft.spectrum", "dmft.optimizers", "dmft.solution", "dmft.estimates", "dmft._rows", "dmft._weights", "dmft._batches",
           "dmft._data",
           "dmft.averages", "dmft.solver", "dmft.infinite_depth", "dmft.long_runs", "dmft.network", "dmft", "scaling_laws",
-          "press.words", "press.machine", "press.address", "press.examples", "press.notebooks", "press.style",
+          "press.words", "press.machine", "press.examples", "press.notebooks", "press.style",
           "press.claims", "press.run", "press.accept", "press.figure_data", "press.ledger", "press.site", "press.pdf",
           "press.bench", "press.trials", "press.ext.explorer_table", "press.cli",
           "press.ext.pieces", "press.ext.figure", "press.ext.pages", "press.ext.parts", "press.ext.ledger", "press.ext.markdown",
           "press.ext.performance", "press.ext.provenance", "press.ext.gallery", "press.ext.slides",
           "press.ext.course", "press.ext.explorers", "press.ext.architecture", "press.browser", "press.ext.plain",
-          "press.ext.run_here", "press.ext.downloads", "press.ext.found"]
+          "press.ext.run_here", "press.ext.downloads", "press.ext.address", "press.ext.found"]
 
 
 FOUND = modules(HOUSE)
