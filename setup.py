@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 
 HERE = Path(__file__).parent
-address = runpy.run_path(str(HERE / "dlnutils" / "press" / "address.py"))
+address = runpy.run_path(str(HERE / "dlnutils" / "press" / "ext" / "address.py"))
 at = address["addresses"](HERE)
 papers = ("1312.6120", "2405.17580", "2110.15596", "2502.02531")
 urls = {"Homepage": at.site, "Source": at.repository}

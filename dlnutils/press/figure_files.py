@@ -20,7 +20,8 @@ from .figure_rows import COLUMNS, after_showing, write_rows
 from .legibility import legibility
 from .notebooks import computation, executed_path, figure_cells, read_run, run_metadata
 
-__all__ = ["KINDS", "DPI", "save", "save_shown", "saving", "hardest_words", "keep", "kept", "files_of", "small_picture", "small_drawing"]
+__all__ = ["KINDS", "DPI", "save", "save_shown", "saving", "hardest_words", "keep", "kept", "files_of", "small_picture",
+           "small_drawing"]
 
 #: Suffixes of the files of a figure.
 KINDS = ("png", "svg", "csv")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dlnutils.press import address
-from dlnutils.press.address import Addresses, addresses, index_readme, with_addresses
+from dlnutils.press.ext import address
+from dlnutils.press.ext.address import Addresses, addresses, index_readme, with_addresses
 
 FILES = {
     "_config.yml": 'title: "T"\nrepository: {url: "", branch: main}\nhtml:\n  baseurl: ""\n  favicon: x.svg\n',

@@ -16,7 +16,7 @@ FLOORS = ["_validation", "store", "fitting", "tasks", "sweep", "datasets", "line
           "dmft.spectrum", "dmft.optimizers", "dmft.solution", "dmft.estimates", "dmft._rows", "dmft._weights", "dmft._batches",
           "dmft._data",
           "dmft.averages", "dmft.solver", "dmft.infinite_depth", "dmft.long_runs", "dmft.network", "dmft", "scaling_laws",
-          "press.words", "press.machine", "press.address", "press.examples", "press.notebooks", "press.style", "press.legibility",
+          "press.words", "press.machine", "press.examples", "press.notebooks", "press.style", "press.legibility",
           "press.claims", "press.figure_rows", "press.figure_files", "press.run", "press.accept", "press.figure_data",
           "press.ledger", "press.site", "press.pdf_binding", "press.pdf",
           "press.bench", "press.trials", "press.ext.explorer_table", "press.cli",
@@ -24,7 +24,7 @@ FLOORS = ["_validation", "store", "fitting", "tasks", "sweep", "datasets", "line
           "press.ext.performance", "press.ext.provenance", "press.ext.verdicts", "press.ext.gallery", "press.ext.findings",
           "press.ext.notation", "press.ext.slides",
           "press.ext.course", "press.ext.explorers", "press.ext.architecture", "press.browser", "press.ext.plain",
-          "press.ext.run_here", "press.ext.downloads", "press.ext.figure_links", "press.ext.light",
+          "press.ext.run_here", "press.ext.downloads", "press.ext.figure_links", "press.ext.light", "press.ext.address",
           "press.ext.found"]
 
 

@@ -16,7 +16,7 @@ from test_address import write_addresses
 from toy_book import make_project, toy_cells
 
 from dlnutils import __version__
-from dlnutils.press import address
+from dlnutils.press.ext import address
 
 SITE, REPOSITORY = "https://example.org/book", "https://github.com/them/it"
 CITATION = yaml.safe_load((BOOK / "CITATION.cff").read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def test_citation_and_deposit_are_complete_and_agree():
 
 def test_files_repeat_the_addresses_of_the_configuration():
     stale = [name for name, text in address.with_addresses(BOOK).items() if (BOOK / name).read_text(encoding="utf-8") != text]
-    assert not stale, "python -m dlnutils.press.address"
+    assert not stale, "python -m dlnutils.press.ext.address"
 
 
 def read(name):

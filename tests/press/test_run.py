@@ -211,7 +211,7 @@ def test_accept_keeps_outputs_and_one_block_of_metadata(finished):
     notebook = json.loads(path.read_text())
     assert set(notebook["metadata"]) == {"dln", "kernelspec", "language_info"}
     assert set(notebook["metadata"]["dln"]) == {"profile", "parameters", "run_time", "processor", "versions", "date",
-                                                "package_hash"}
+                                                "package_hash", "words"}
     assert [cell["id"] for cell in notebook["cells"]] == [f"cell-{i:02d}" for i in range(1, 7)]
     assert "papermill" not in json.dumps(notebook["cells"][0]["metadata"])
     assert all(set(cell["metadata"]) <= {"tags", "mystnb", "dln"} for cell in notebook["cells"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..address import BINDER, PICTURE, SITE_PICTURE, addresses
+from .address import BINDER, PICTURE, SITE_PICTURE, addresses
 
 #: Characters of a description that search engines show.
 LONGEST = 200

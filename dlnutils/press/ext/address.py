@@ -1,8 +1,8 @@
 """Where the book can be found: the one reader of the public addresses in ``_config.yml``, and the files that repeat them.
 
-``python -m dlnutils.press.address`` writes the addresses into the files that are read where nothing is built: ``CITATION.cff``,
-``.zenodo.json`` and the badges of ``README.md``. While an address is empty, its lines are left out. ``setup.py`` runs this file
-on its own, so it uses the standard library alone.
+``python -m dlnutils.press.ext.address`` writes the addresses into the files that are read where nothing is built:
+``CITATION.cff``, ``.zenodo.json`` and the badges of ``README.md``. While an address is empty, its lines are left out.
+``setup.py`` runs this file on its own, so it uses the standard library alone.
 """
 
 from __future__ import annotations
