@@ -5,6 +5,7 @@ The background of a word is what the figure has there without its words, so that
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb, to_rgba
@@ -93,9 +94,10 @@ def _without(figure, texts) -> NDArray[np.float64]:
     for text in texts:
         text.set_visible(False)
     try:
-        figure.set_layout_engine(None)                     # it was laid out with its words
-        blank = FigureCanvasAgg(figure)
-        blank.draw()
+        with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)                 # it was laid out with its words
+            blank = FigureCanvasAgg(figure)
+            blank.draw()
         return np.asarray(blank.buffer_rgba())[..., :3] / 255
     finally:
         for text in texts:
