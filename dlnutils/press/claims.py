@@ -19,8 +19,8 @@ from .words import bound_from, round_to_digits, show_bound, verdict_of
 
 __all__ = ["SOURCES", "VERDICTS", "ClaimError", "Claims"]
 
-#: Where a bound comes from. 'derived' and 'measured' are the older names of 'theory' and 'seeds'.
-SOURCES = ("paper", "theory", "seeds", "derived", "measured")
+#: Where a bound comes from.
+SOURCES = ("paper", "theory", "seeds")
 
 #: Whether what a paper states holds here.
 VERDICTS = ("agrees", "disagrees")
@@ -89,7 +89,7 @@ class Claims:
     --------
     >>> claims = Claims("saxe2013", "saddles/example", {})
     >>> claims.check("example-1", figure="2", statement="the product stays put", measured=0.0123456,
-    ...              high=0.05, source="derived")
+    ...              high=0.05, source="theory")
     >>> claims.records[0]["measured"], claims.records[0]["passed"] is None
     (0.0123, True)
     """

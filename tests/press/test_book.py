@@ -27,6 +27,7 @@ LABELS = {
 }
 ALLOWED_IMPORTS = {"dlnutils", "numpy", "scipy", "matplotlib", "joblib", "tqdm", "sklearn", "skimage"}
 EXTRA_IMPORTS = {"synthesis/beyond-one-machine": {"distributed"}}              # it starts the cluster that it is about
+ABOUT_THE_BOOK = {"synthesis/beyond-one-machine"}         # it has no exercises and asks for no prediction
 READS_TRIALS = "integrable/paper-size"                     # its claims are those of the paper's size, made as trials finish
 PAPER_OF = {"saddles": "saxe2013", "mixed": "tu2024", "integrable": "hajjar2021", "transfer": "bordelon2025",
             "synthesis": "synthesis"}
@@ -79,7 +80,7 @@ class TestNotebook:
         assert source(code_cells(notebook)[-1]).strip() == "claims.show()"
         text = text_of(notebook)
         if rewritten(notebook):
-            headings = ["## Exercises", "## Going further", "## Laboratory", "{dln-settings}"]
+            headings = ["## Exercises", "## Going further", "## Laboratory", "{dln-settings}"][section in ABOUT_THE_BOOK:]
             assert sorted(headings, key=text.index) == headings and "\n## " not in text.partition("## Laboratory")[2]
         else:
             assert "**You will**" in first and "**Before you start**" in first
@@ -99,6 +100,8 @@ class TestNotebook:
                  if "hide-input" not in cell["metadata"].get("tags", ())]
         assert max(shown) <= 25 and sum(shown) <= 60
         text = text_of(notebook)
+        if section in ABOUT_THE_BOOK:
+            return
         assert 700 < len(re.sub(r"(?s)\$\$.*?\$\$", "", text.partition("## Exercises")[0]).split()) < 1300
         assert "class: dln-predict" in text
         levels = re.findall(r":class: dln-(warm-up|core|project)", text)
@@ -142,7 +145,7 @@ class TestNotebook:
         text = text_of(NOTEBOOKS[section])
         exercises = re.findall(r"\{exercise(?:-start)?\}[^\n]*\n:label: (\S+)", text)
         solutions = re.findall(r"\{solution(?:-start)?\} (\S+)", text)
-        assert exercises and sorted(exercises) == sorted(solutions)
+        assert bool(exercises) == (section not in ABOUT_THE_BOOK) and sorted(exercises) == sorted(solutions)
         assert text.count("{solution-start}") == text.count("{solution-end}")
 
     def test_prose_cites_only_claims_that_exist(self, section):

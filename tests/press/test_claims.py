@@ -182,7 +182,7 @@ def test_a_number_of_a_record_has_its_own_profile_and_is_always_enforced(claims,
 
 def test_the_ledger_lists_exactly_the_public_keys(claims):
     check(claims, 1.5, 1.0, 2.0, id="new", where="Fig. 2", headline=True, words="w")
-    check(claims, 1.5, 1.0, 2.0, id="old", source="derived")
+    check(claims, 1.5, 1.0, 2.0, id="old", source="theory")
     payload = {"paper": "saxe2013", "section": SECTION, "profile": "default", "claims": claims.records}
     found = claims_of({"cells": [{"outputs": [{"data": {CLAIMS_TYPE: payload}}]}]})
     new, old = json.loads(ledger.as_json(found))

@@ -90,7 +90,7 @@ def figure_cell(name, label, *outputs):
 def claims_cell(section, verdicts):
     """The output of ``claims.show()`` with claims of the given (figure, verdict)."""
     claims = [{"id": f"{section[8:]}-{number}", "figure": figure, "statement": f"claim {number}", "measured": 1.0,
-               "shown": "1", "bound": [0, 2], "source": "derived", "passed": passed}
+               "shown": "1", "bound": [0, 2], "source": "theory", "passed": passed}
               for number, (figure, passed) in enumerate(verdicts)]
     payload = {"paper": "saxe2013", "section": section, "profile": "default", "claims": claims}
     return code("claims.show()") | {"outputs": [{"output_type": "display_data", "metadata": {}, "data": {

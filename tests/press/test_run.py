@@ -149,7 +149,7 @@ def test_a_failing_notebook_is_named_kept_aside_and_does_not_stop_the_others(tmp
 
 
 def test_a_failing_claim_fails_the_run(tmp_path):
-    extra = ['claims.check("x", figure="2", statement="impossible", measured=1, high=0, source="derived")']
+    extra = ['claims.check("x", figure="2", statement="impossible", measured=1, high=0, source="theory")']
     root = make_project(tmp_path / "book", {"saddles/bad": toy_cells("saddles/bad", extra)})
     result = cli(root, "run")
     assert result.exit_code == 1 and "1 of 2 claims failed: x: 1 is not in" in result.stderr
@@ -254,7 +254,7 @@ def test_ledger_lists_the_agreed_keys(finished):
     result = cli(finished, "ledger", "--format", "json", "--executed")
     (claim,) = json.loads(result.stdout)
     assert claim == {"id": "saddles/a-size", "paper": "saxe2013", "figure": "2", "where": None,
-                     "statement": "n stays small", "measured": 3.0, "bound": [None, 5.0], "source": "derived",
+                     "statement": "n stays small", "measured": 3.0, "bound": [None, 5.0], "source": "theory",
                      "headline": False, "verdict": "agrees", "notebook": "saddles/a", "profile": "default", "passed": True}
     assert "1 claims: 1 hold" in cli(finished, "ledger", "--executed").stdout
 

@@ -16,7 +16,7 @@ plt.plot(np.arange(n), np.arange(n)**2, label="squares")
 plt.show()"""
 
 CHECK = """\
-claims.check("{section}-size", figure="2", statement="n stays small", measured=n, high=5, source="derived")
+claims.check("{section}-size", figure="2", statement="n stays small", measured=n, high=5, source="theory")
 print("text", n)
 n / 4"""
 
