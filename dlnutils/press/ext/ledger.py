@@ -52,7 +52,8 @@ class Ledger(SphinxDirective):
                          (printed["disagrees"], "disagree"))):
             tiles = (sentence(nodes.strong("", str(number)), f" {words}", classes=["dln-tile"]) for number, words in numbers)
             rows_of_tiles.append(nodes.container("", *tiles, classes=["dln-tiles"]))
-        bounds = sentence(f"Where the bounds come from: {source['paper']} from a paper, {source['theory']} from theory, {source['seeds']} from a "
+        paper, theory, seeds = (source[name] for name in ("paper", "theory", "seeds"))
+        bounds = sentence(f"Where the bounds come from: {paper} from a paper, {theory} from theory, {seeds} from a "
                           "spread over seeds, or a stated margin where nothing is random. A claim that disagrees with its paper "
                           "holds while the number stays outside what the paper states. Continuous integration runs every "
                           "notebook again and fails when a claim does.")
