@@ -63,6 +63,9 @@ def legibility(figure) -> dict[str, tuple[float, str]]:
         behind = picture[rows, columns].reshape(-1, 3)
         stroke = [effect._gc["foreground"] for effect in text.get_path_effects() if "foreground" in getattr(effect, "_gc", {})]
         ground = to_rgb(stroke[0]) if stroke else np.median(behind, axis=0) if len(behind) else np.ones(3)
+        if (patch := text.get_bbox_patch()) is not None and not stroke:           # a card behind the words
+            *card, opaque = to_rgba(patch.get_facecolor(), patch.get_alpha())
+            ground = opaque * np.array(card) + (1 - opaque) * np.array(ground)
         *colour, alpha = to_rgba(text.get_color(), text.get_alpha())
         mixed = alpha * np.array(colour) + (1 - alpha) * np.array(ground)
         found.append((text.get_fontsize() * shrink, contrast(mixed, ground), " ".join(text.get_text().split())))

@@ -130,6 +130,11 @@ class TestNotebook:
             known = LABELS[label["paper"]]
             assert label["figure"] in known or label["figure"] == "+" + section.split("/")[1], label
 
+    def test_words_in_figures_can_be_read(self, section):
+        """At least 8 points as shown, and a contrast of 4.5; the run measures them on the figures' artists."""
+        words = NOTEBOOKS[section]["metadata"]["dln"]["words"]
+        assert words["points"][0] >= 8 and words["contrast"][0] >= 4.5, words
+
     def test_outputs_are_committed_clean_and_small(self, section):
         notebook = NOTEBOOKS[section]
         assert notebooks.notebook_path(BOOK, section).stat().st_size < 700_000
@@ -164,7 +169,7 @@ class TestNotebook:
         assert all(claim["profile"] == "default" for claim in claims)
         counts = collections.Counter((claim["paper"], claim["figure"]) for claim in claims)
         drawn = {(cell["metadata"]["dln"]["paper"], cell["metadata"]["dln"]["figure"])
-                 for cell in code_cells(NOTEBOOKS[section]) if "dln" in cell["metadata"]}
+                 for cell in code_cells(NOTEBOOKS[section]) if "paper" in cell["metadata"].get("dln", {})}
         assert drawn <= set(counts), f"figures without claims: {drawn - set(counts)}"
         for paper, figure in counts:
             assert figure in LABELS[paper] or figure == "+" + section.split("/")[1]

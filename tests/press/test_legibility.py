@@ -46,6 +46,12 @@ def test_words_on_a_map_are_judged_on_the_map(axes):
     assert legibility(axes.figure)["contrast"] == (1.0, "lost")
 
 
+def test_a_card_is_the_background_of_its_words(axes):
+    axes.axvspan(0, 1, color="0.05")
+    axes.text(0.5, 0.5, "on a card", color="k", bbox={"facecolor": "w", "alpha": 1.0})
+    assert legibility(axes.figure)["contrast"][0] == 21
+
+
 def test_an_outline_is_the_background_of_its_words(axes):
     from matplotlib.patheffects import withStroke
     axes.text(0.5, 0.5, "ringed", color="w", path_effects=[withStroke(linewidth=3, foreground="k")])
