@@ -21,7 +21,8 @@ execute: {execute_notebooks: "off"}
 parse: {myst_enable_extensions: [colon_fence, dollarmath, amsmath]}
 sphinx:
   extra_extensions: [sphinx_exercise, dlnutils.press.ext.pages, dlnutils.press.ext.parts, dlnutils.press.ext.figure,
-                     dlnutils.press.ext.ledger, dlnutils.press.ext.course, dlnutils.press.ext.slides]
+                     dlnutils.press.ext.ledger, dlnutils.press.ext.explorers, dlnutils.press.ext.course,
+                     dlnutils.press.ext.slides]
   config: {html_static_path: [book/_static], suppress_warnings: [myst.xref_missing, mystnb.unknown_mime_type]}
 """
 TOC = """\
