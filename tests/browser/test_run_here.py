@@ -32,7 +32,7 @@ def asked(page, address):
 
 
 def click(page, label):
-    page.get_by_role("button", name=label, exact=True).click()
+    page.locator(".dln-run-bar").get_by_role("button", name=label, exact=True).click()      # an explorer may have a Reset, too
 
 
 def status(page):
