@@ -1,5 +1,6 @@
 """What the tests share: the site in a real browser, built once from the committed outputs and opened in Debian's chromium."""
 
+import contextlib
 import functools
 import http.server
 import os
@@ -24,16 +25,29 @@ def site(tmp_path_factory):
     return build(BOOK, committed=True, output=tmp_path_factory.mktemp("site")).parent
 
 
-@pytest.fixture(scope="session")
-def address(site):
-    """Where the site is served."""
+@contextlib.contextmanager
+def serving(folder):
+    """Serve a folder; its address."""
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
             pass
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """A context that serves a folder, for tests that build a site of their own."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Where the site is served."""
+    with serving(site) as where:
+        yield where
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +66,30 @@ def page(browser):
     """A fresh page of a desktop's size."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def faultless(page):
+    """A fresh page; the test fails at its end if the console held an error or a warning."""
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    yield page
+    assert not errors
+
+
+@pytest.fixture(scope="module")
+def opened_once(browser):
+    """Open an address for those who only ask its scripts for numbers, and wait for a condition: `page.evaluate`."""
+    context = browser.new_context()
+
+    def ask(where, ready):
+        page = context.new_page()
+        page.goto(where)
+        page.wait_for_function(ready)
+        return page.evaluate
+    yield ask
     context.close()
 
 

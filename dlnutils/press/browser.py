@@ -41,7 +41,6 @@ def prepare(send: Callable[[str, str], Any], parameters: str) -> None:
     os.environ["MPLBACKEND"] = "agg"
     os.cpu_count = lambda: 1                               # there are no processes here
     _one_process()
-    _newer_matplotlib()
     warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)            # it would tell of its fonts
 
@@ -68,16 +67,6 @@ def _one_process() -> None:
         print(f"A browser has one process: {len(tasks)} points one after the other, not {jobs} at a time.")
         return map(sweep._attempt, tasks)
     sweep._in_processes = in_turn
-
-
-def _newer_matplotlib() -> None:
-    """What the notebooks use of matplotlib 3.9 where Pyodide has 3.8."""
-    try:
-        from matplotlib import axis, ticker
-    except ImportError:                                    # a page without figures
-        return
-    if not hasattr(axis.Axis, "minorticks_off"):
-        axis.Axis.minorticks_off = lambda self: self.set_minor_locator(ticker.NullLocator())
 
 
 class _Html:

@@ -156,10 +156,15 @@ def small_drawing(text: str) -> str:
     return re.sub(r' d="([^"]*)"', path, text)
 
 
+def _shown(saved: Path) -> list[dict]:
+    """What `save_shown` noted of each figure."""
+    log = saved / LOG
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+
+
 def hardest_words(saved: Path) -> dict[str, list]:
     """Of all figures of a run the words that are shown smallest, and those that stand out least; see `legibility`."""
-    log = saved / LOG
-    found = [json.loads(line).get("words") for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    found = [entry.get("words") for entry in _shown(saved)]
     return {what: min(words[what] for words in found if words) for what in ("points", "contrast") if any(found)}
 
 
@@ -182,8 +187,7 @@ def keep(saved: Path, notebook: dict, target: Path, key: str) -> float:
     float
         Seconds of the kernel's processor that saving took.
     """
-    log = saved / LOG
-    shown = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    shown = _shown(saved)
     target.mkdir(parents=True)
     names = []
     for name, cell in figure_cells(notebook):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from .notebooks import claims_of, notebook_path, read_notebook, read_run, sections
-from .words import paper_figure, show_bound, verdict_of
+from .words import paper_figure, printed, show_bound, verdict_of
 
 __all__ = ["PUBLIC_KEYS", "collect", "as_json", "as_table", "as_codecheck"]
 
@@ -59,10 +59,10 @@ def as_table(claims: list[dict]) -> str:
         lines += [f"  {verdict_of(claim)[0]:<12}  {claim['shown']:>10}  {show_bound(claim['bound']):<22} "
                   f"{claim['statement']}" for claim in members]
     states = [claim["passed"] for claim in claims]
-    printed = [verdict_of(claim)[0] for claim in claims if claim["where"]]
+    verdicts = printed(claims)
     lines.append(f"\n{len(states)} claims: {states.count(True)} hold, {states.count(False)} fail, "
-                 f"{states.count(None)} not asserted; {len(printed)} of them test a statement that a paper prints: "
-                 f"{printed.count('agrees')} agree, {printed.count('disagrees')} disagree")
+                 f"{states.count(None)} not asserted; {verdicts.total()} of them test a statement that a paper prints: "
+                 f"{verdicts['agrees']} agree, {verdicts['disagrees']} disagree")
     return "\n".join(lines).lstrip("\n")
 
 

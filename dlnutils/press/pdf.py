@@ -19,13 +19,9 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 from .. import __version__
 from .notebooks import UsageError
-from .pdf_binding import ELSEWHERE, bind
+from .pdf_binding import ELSEWHERE, ORIGIN, bind
 
 __all__ = ["Entry", "Part", "contents", "title_and_author", "find_chromium", "slug", "join", "print_book"]
-
-#: Where the documents pretend to live: the browser's requests are answered from the site's folder, and no others.
-ORIGIN = "http://book.invalid"
-
 
 #: Pages for a screen, or for looking something up there, or that repeat what others show. A handout is printed by itself.
 LEFT_OUT = re.compile(r"book/(course/(slides|handout|exercises)|gallery|explorers/|ledger|api|architecture)|records/")

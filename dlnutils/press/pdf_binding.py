@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["ELSEWHERE", "Tags", "bind"]
+__all__ = ["ORIGIN", "ELSEWHERE", "Tags", "bind"]
+
+#: Where the parts pretend to live: the browser's requests are answered from the site's folder, and no others.
+ORIGIN = "http://book.invalid"
 
 #: A link into another part; it becomes a link inside the PDF when the parts are bound.
-ELSEWHERE = "http://book.invalid/elsewhere#"
+ELSEWHERE = ORIGIN + "/elsewhere#"
 
 #: Kinds of PDF 2.0 that readers of PDF 1.7 do not know, and what they are to them.
 ROLES = {"/Strong": "/Span", "/Em": "/Span", "/Title": "/H1"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
-__all__ = ["round_to_digits", "show_bound", "verdict_of", "bound_from", "paper_figure", "in_prose", "duration", "seconds",
-           "times", "exponent"]
+__all__ = ["round_to_digits", "show_bound", "verdict_of", "printed", "bound_from", "paper_figure", "in_prose", "duration",
+           "seconds", "times", "exponent"]
 
 
 def round_to_digits(value: float, digits: int = 3) -> float:
@@ -51,6 +53,18 @@ def verdict_of(claim: dict) -> tuple[str, str]:
     if not claim.get("where"):
         return "holds", "dln-holds"
     return claim["verdict"], f"dln-{claim['verdict']}"
+
+
+def printed(claims: Iterable[dict]) -> Counter:
+    """What became of the statements that a paper prints, by verdict: of the claims whose bound is the paper's own.
+
+    Examples
+    --------
+    >>> printed([{"passed": True, "source": "paper", "where": "Fig. 2", "verdict": "agrees"},
+    ...          {"passed": True, "source": "theory"}])
+    Counter({'agrees': 1})
+    """
+    return Counter(verdict_of(claim)[0] for claim in claims if claim["source"] == "paper")
 
 
 def bound_from(claim: dict) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from explored import headline, until_changed
 
 from dlnutils import dmft, mixed, parameterizations, saddles, tasks
 
@@ -11,39 +12,21 @@ DRAWN = ".dln-plot polyline", "all => all.map((line) => line.getAttribute('point
 
 
 @pytest.fixture
-def visit(page, address):
-    """Open the explorer with a setting and wait until it has drawn; fails at the end if the console held an error."""
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-
+def visit(faultless, address):
+    """Open the explorer with a setting and wait until it has drawn; see `faultless`."""
     def go(setting="", path=PAGES[0], base=None):
-        page.goto("about:blank")                           # so that a new fragment alone loads the page again
-        page.goto(f"{base or address}/{path}#{setting}")
-        page.wait_for_function("document.querySelectorAll('.dln-plot polyline').length >= 4")
-        return page
+        faultless.goto("about:blank")                           # so that a new fragment alone loads the page again
+        faultless.goto(f"{base or address}/{path}#{setting}")
+        faultless.wait_for_function("document.querySelectorAll('.dln-plot polyline').length >= 4")
+        return faultless
 
-    yield go
-    assert not errors
+    return go
 
 
 @pytest.fixture(scope="module")
-def model(browser, address):
-    """The page, opened once, for those who only ask its model for numbers: a function of a script and its argument."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{address}/{PAGES[0]}")
-    page.wait_for_function("Boolean(window.dln && dln.dial && dln.dial.MARKS)")
-    yield page.evaluate
-    context.close()
-
-
-def headline(page):
-    return page.inner_text(".dln-headline")
-
-
-def until_changed(page, before):
-    page.wait_for_function("before => document.querySelector('.dln-headline').innerText !== before", arg=before)
+def model(opened_once, address):
+    """A function of a script and its argument, which asks the model of the page for numbers."""
+    return opened_once(f"{address}/{PAGES[0]}", "Boolean(window.dln && dln.dial && dln.dial.MARKS)")
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from explored import headline, until_changed
 
 from dlnutils import mixed, phases, saddles
 
@@ -14,33 +15,20 @@ DRAWN = "document.querySelectorAll('.dln-plot svg polyline').length >= {}"
 
 
 @pytest.fixture
-def visit(page, address):
-    """Open a page of the site and wait until its explorer has drawn; fails at the end if the console held an error."""
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-
+def visit(faultless, address):
+    """Open a page of the site and wait until its explorer has drawn; see `faultless`."""
     def go(path, base=None, lines=3):
-        page.goto("about:blank")                           # so that a new fragment alone loads the page again
-        page.goto(f"{base or address}/{path}")
-        page.wait_for_function(DRAWN.format(lines))
-        return page
+        faultless.goto("about:blank")                           # so that a new fragment alone loads the page again
+        faultless.goto(f"{base or address}/{path}")
+        faultless.wait_for_function(DRAWN.format(lines))
+        return faultless
 
-    yield go
-    assert not errors
-
-
-def headline(page):
-    return page.inner_text(".dln-headline")
+    return go
 
 
 def curves(page):
     """What is drawn: the coordinates of every line."""
     return page.eval_on_selector_all(".dln-plot polyline", "lines => lines.map((l) => l.getAttribute('points'))")
-
-
-def until_changed(page, before):
-    page.wait_for_function("before => document.querySelector('.dln-headline').innerText !== before", arg=before)
 
 
 def relative(found, expected):

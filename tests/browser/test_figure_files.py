@@ -1,10 +1,7 @@
 """Links in the captions of figures, in Chromium: on a site built after a run of one page they download three files."""
 
-import functools
-import http.server
 import io
 import json
-import threading
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -40,20 +37,14 @@ def make_book(root):
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
+def toy(tmp_path_factory, serve):
     """Where a site is served that was built after a run."""
     root = make_book(tmp_path_factory.mktemp("toy"))
     assert [result.state for result in run.run(run.plan(root), echo=lambda line: None)] == ["done"]
     accept.accept(root)
     folder = press_site.build(root, committed=True, strict=False).parent
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/notebooks/saddles/a.html"
-    server.shutdown()
+    with serve(folder) as where:
+        yield f"{where}/notebooks/saddles/a.html"
 
 
 def download(page, kind):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from explored import headline
 
 from dlnutils import linear_networks, saddles, tasks
 
@@ -10,36 +11,22 @@ ID = "#dln-explorer-live"
 
 
 @pytest.fixture
-def visit(page, address):
-    """Open the explorer with a setting and wait until it has drawn; fails at the end if the console held an error."""
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-
+def visit(faultless, address):
+    """Open the explorer with a setting and wait until it has drawn; see `faultless`."""
     def go(setting="", base=None, calm=False):
-        page.emulate_media(reduced_motion="reduce" if calm else "no-preference")
-        page.goto("about:blank")                           # so that a new fragment alone loads the page again
-        page.goto(f"{base or address}/{PAGE}#{setting}")
-        page.wait_for_function("document.querySelectorAll('.dln-plot polyline').length >= 10")
-        return page
+        faultless.emulate_media(reduced_motion="reduce" if calm else "no-preference")
+        faultless.goto("about:blank")                           # so that a new fragment alone loads the page again
+        faultless.goto(f"{base or address}/{PAGE}#{setting}")
+        faultless.wait_for_function("document.querySelectorAll('.dln-plot polyline').length >= 10")
+        return faultless
 
-    yield go
-    assert not errors
+    return go
 
 
 @pytest.fixture(scope="module")
-def model(browser, address):
-    """The page, opened once, for those who only ask its model for numbers: a function of a script and its argument."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{address}/{PAGE}")
-    page.wait_for_function("window.dln && dln.live && dln.live.frames")
-    yield page.evaluate
-    context.close()
-
-
-def headline(page):
-    return page.inner_text(".dln-headline")
+def model(opened_once, address):
+    """A function of a script and its argument, which asks the model of the page for numbers."""
+    return opened_once(f"{address}/{PAGE}", "window.dln && dln.live && dln.live.frames")
 
 
 def step_of(page):

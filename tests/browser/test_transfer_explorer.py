@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explored import headline, until_changed
 
 from dlnutils.press.ext import explorer_table
 
@@ -19,28 +20,15 @@ def table():
 
 
 @pytest.fixture
-def visit(page, address, table):
-    """Open the explorer with a setting and wait until it has drawn; fails at the end if the console held an error."""
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-
+def visit(faultless, address, table):
+    """Open the explorer with a setting and wait until it has drawn; see `faultless`."""
     def go(setting="", base=None):
-        page.goto("about:blank")                           # so that a new fragment alone loads the page again
-        page.goto(f"{base or address}/{PAGE}#{setting}")
-        page.wait_for_function("document.querySelectorAll('.dln-plot circle').length >= 18")
-        return page
+        faultless.goto("about:blank")                           # so that a new fragment alone loads the page again
+        faultless.goto(f"{base or address}/{PAGE}#{setting}")
+        faultless.wait_for_function("document.querySelectorAll('.dln-plot circle').length >= 18")
+        return faultless
 
-    yield go
-    assert not errors
-
-
-def headline(page):
-    return page.inner_text(".dln-headline")
-
-
-def until_changed(page, before):
-    page.wait_for_function("before => document.querySelector('.dln-headline').innerText !== before", arg=before)
+    return go
 
 
 def losses(table, kind):

@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from ..notebooks import claims_of, figure_cells, run_metadata, sections
-from ..words import FIRST_AUTHORS, bound_from, duration, paper_figure, show_bound, verdict_of
+from ..words import FIRST_AUTHORS, bound_from, duration, paper_figure, printed, show_bound, verdict_of
 from .pieces import PAPERS, ledger_anchor, link_to_figure, link_to_page, read, sentence, table, titled_section
 
 
@@ -45,11 +45,11 @@ class Ledger(SphinxDirective):
                              nodes.literal("", "dln run"), ", then ", nodes.literal("", "dln accept"), ".",
                              classes=["dln-missing"])]
         passed, source = Counter(claim["passed"] for claim in every), Counter(claim["source"] for claim in every)
-        printed = Counter(verdict_of(claim)[0] for claim in every if claim["where"])
+        verdicts = printed(every)
         rows_of_tiles = []
         for numbers in (((len(every), "claims"), (passed[True], "hold"), (passed[False], "fail"), (passed[None], "not asserted")),
-                        ((printed.total(), "statements of papers tested"), (printed["agrees"], "agree"),
-                         (printed["disagrees"], "disagree"))):
+                        ((verdicts.total(), "statements of papers tested"), (verdicts["agrees"], "agree"),
+                         (verdicts["disagrees"], "disagree"))):
             tiles = (sentence(nodes.strong("", str(number)), f" {words}", classes=["dln-tile"]) for number, words in numbers)
             rows_of_tiles.append(nodes.container("", *tiles, classes=["dln-tiles"]))
         paper, theory, seeds = (source[name] for name in ("paper", "theory", "seeds"))

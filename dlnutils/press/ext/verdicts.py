@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from ..notebooks import claims_of
-from ..words import verdict_of
+from ..words import printed
 from .pieces import PAPERS, book_notebooks, ledger_anchor, table
 
 UNTESTED = "book/untested.yml"
@@ -45,14 +44,13 @@ def short_name(paper: str) -> str:
 def verdicts_of(notebooks: dict[str, dict], untested: list[dict]) -> dict[str, Verdicts]:
     """Counts for each of the papers, and for ``'all'`` of them.
 
-    A statement is a claim whose bound is what a paper prints. A failed or unasserted one counts as tested, and as neither.
+    A statement that fails counts as tested, and neither agrees nor disagrees; one that is not asserted does not count.
     """
-    papers = [paper for paper in PAPERS if paper != "synthesis"]
-    count = Counter((claim["paper"], verdict_of(claim)[0]) for notebook in notebooks.values() for claim in claims_of(notebook)
-                    if claim["where"] and claim["source"] == "paper")
-    waiting = Counter(one["paper"] for one in untested)
-    out = {paper: Verdicts(sum(count[paper, word] for word in ("agrees", "disagrees", "FAILS")), count[paper, "agrees"],
-                           count[paper, "disagrees"], waiting[paper]) for paper in papers}
+    out = {}
+    for paper in (paper for paper in PAPERS if paper != "synthesis"):
+        count = printed(claim for notebook in notebooks.values() for claim in claims_of(notebook) if claim["paper"] == paper)
+        out[paper] = Verdicts(count.total() - count["not asserted"], count["agrees"], count["disagrees"],
+                              sum(one["paper"] == paper for one in untested))
     return out | {"all": Verdicts(*map(sum, zip(*out.values())))}
 
 
