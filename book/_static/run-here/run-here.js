@@ -226,6 +226,7 @@
     work(true);
     verdict = "";
     began = performance.now();
+    tell(batch.length > 1 ? "The cells run …" : `Cell ${batch[0].number} runs …`);      // before the worker answers: "Done" is past
     if (worker) { post(batch, fresh); return; }
     waiting = [batch, fresh];
     try { await launch(); } catch (error) { halt(String(error.message || error), true); }
