@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .figure_rows import COLUMNS, after_showing, write_rows
-from .legibility import legibility
 from .notebooks import computation, executed_path, figure_cells, read_run, run_metadata
 
 __all__ = ["KINDS", "DPI", "save", "save_shown", "saving", "hardest_words", "keep", "kept", "files_of", "small_picture",
@@ -48,6 +47,7 @@ def saving(folder: str | Path) -> str:
 
 def save_shown(shell, folder: str | Path) -> None:
     """From now on, save every figure that ``shell`` (IPython's) shows as ``<cell>-<number>``; a list says what it took."""
+    from .legibility import legibility  # a run's own process has no need of matplotlib, which takes a second to load
     count: dict[int, itertools.count] = {}
     Path(folder).mkdir(parents=True, exist_ok=True)
 

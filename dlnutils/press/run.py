@@ -184,6 +184,11 @@ def plan(root: Path, names: Iterable[str] = (), *, profile: str = "default", ove
     return jobs
 
 
+def _last_time(job: Job) -> float:
+    """Seconds that the section took when its outputs were committed; infinite for one that never ran."""
+    return read_notebook(job.source)["metadata"].get("dln", {}).get("run_time", float("inf"))
+
+
 def _partial(target: Path, pid: int | str) -> Path:
     """The file that a run works on; hidden, and known by its process."""
     return target.with_name(f".{target.stem}.{pid}.partial.ipynb")
@@ -388,7 +393,7 @@ def run(jobs: list[Job], *, n_jobs: int | None = None, force: bool = False,
 
     executor = ThreadPoolExecutor(max_workers=n_jobs or cores())
     try:
-        for job in jobs:
+        for job in sorted(jobs, key=_last_time, reverse=True):       # the longest first, so that all cores end together
             if not force and job.complete:
                 report(Result(job.section, "kept", 0.0))
             else:
