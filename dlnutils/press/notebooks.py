@@ -175,7 +175,7 @@ def _yaml(path: Path) -> Any:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):           # the fast one, where it is
         yaml_implicit_resolvers = {}
 
     for name, pattern, first in (

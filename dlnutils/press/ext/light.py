@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..figure_files import small_picture
+from ..machine import cores
 from .pieces import made_folder
 
 #: The byte of a PNG that says how it holds colours, and its value where there is a table of them.
@@ -31,16 +34,18 @@ def lighten(outdir: Path, cache: Path) -> None:
             return content
         kept = cache / f"{hashlib.sha256(content).hexdigest()[:32]}.png"
         if not kept.is_file():
-            partial = kept.with_suffix(".tmp")
+            partial = kept.with_suffix(f".{threading.get_ident()}.tmp")          # of two that are equal, each has its own
             partial.write_bytes(small_picture(content))
             partial.replace(kept)
         return kept.read_bytes()
 
-    for path in outdir.glob("_images/*.png"):
+    def lighter(path: Path) -> None:
         content = path.read_bytes()
-        lighter = small(content)
-        if len(lighter) < len(content):
-            path.write_bytes(lighter)
+        if len(small(content)) < len(content):
+            path.write_bytes(small(content))
+
+    with ThreadPoolExecutor(cores()) as pool:              # pictures take their time outside of Python
+        list(pool.map(lighter, sorted(outdir.glob("_images/*.png"))))
     for path in outdir.glob("_sources/**/*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for output in (output for cell in notebook["cells"] for output in cell.get("outputs", ())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def text_of(cell: dict) -> str:
     return "".join(cell["source"])
 
 
+@cache
+def parsed(text: str) -> list:
+    """The tokens of a Markdown text, which many pages ask for."""
+    return MARKDOWN.parse(text)
+
+
 def chapters(root: Path) -> dict[str, list[str]]:
     """The sections of each chapter, in the order of the table of contents."""
     found = {}
@@ -40,7 +47,7 @@ def exercises_in(notebook: dict) -> list[dict]:
     """Every exercise of a notebook: label, title, text, and its levels and kinds (one of each when all is well)."""
     found = []
     for cell in notebook["cells"]:
-        for token in MARKDOWN.parse(text_of(cell)) if cell["cell_type"] == "markdown" else ():
+        for token in parsed(text_of(cell)) if cell["cell_type"] == "markdown" else ():
             directive, _, title = token.info.partition("}")
             if directive not in ("{exercise", "{exercise-start"):
                 continue
@@ -68,7 +75,7 @@ def sentences(text: str, number: int, most: int = 330) -> str:
 
 def title_and_opening(text: str) -> tuple[str, str]:
     """The title of a page and its first paragraph; a chapter's page begins with a figure, which is none."""
-    tokens = MARKDOWN.parse(text)
+    tokens = parsed(text)
     inline = {kind: next((tokens[i + 1].content for i, token in enumerate(tokens) if token.type == kind), "")
               for kind in ("heading_open", "paragraph_open")}
     return inline["heading_open"], inline["paragraph_open"]
@@ -79,7 +86,7 @@ def headed_figures(notebook: dict) -> dict[str, tuple[str, str]]:
     heading, found = "", {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            tokens = MARKDOWN.parse(text_of(cell))
+            tokens = parsed(text_of(cell))
             heading = ([heading] + [tokens[i + 1].content for i, token in enumerate(tokens)
                                     if token.type == "heading_open" and token.tag in ("h1", "h2", "h3")])[-1]
         figure = cell["metadata"].get("mystnb", {}).get("figure")

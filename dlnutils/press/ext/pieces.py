@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -19,7 +20,7 @@ PAPERS = {
 def read(env, section: str) -> dict | None:
     """The notebook of a section (``section@profile`` for a record) as parsed JSON, or None where there is none.
 
-    The page that asks is rebuilt when it changes.
+    The page that asks is rebuilt when it changes. All who ask share one copy: it is not to be changed.
     """
     section, _, profile = section.partition("@")
     root = Path(env.srcdir)
@@ -27,6 +28,12 @@ def read(env, section: str) -> dict | None:
     if not path.is_file() or not path.stat().st_size:
         return None
     env.note_dependency(str(path))
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read(path: Path, changed: int) -> dict:
+    """A notebook as it was at the time ``changed``: a build asks for each some eighty times."""
     return read_notebook(path)
 
 
