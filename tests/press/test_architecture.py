@@ -25,7 +25,7 @@ FLOORS = ["_validation", "store", "fitting", "tasks", "sweep", "datasets", "line
           "press.ext.notation", "press.ext.slides",
           "press.ext.course", "press.ext.explorers", "press.ext.architecture", "press.browser", "press.ext.plain",
           "press.ext.run_here", "press.ext.downloads", "press.ext.figure_links", "press.ext.light", "press.ext.address",
-          "press.ext.found", "press.ext.numref"]
+          "press.ext.found", "press.ext.speed"]
 
 
 FOUND = modules(HOUSE)
