@@ -197,7 +197,7 @@ def data(folder) -> None:
 @click.option("--data", type=click.Choice(list(paper_trials.N_STEPS)), help="Only this set of images.")
 @click.option("--list", "listing", is_flag=True, help="Say what is there and what is missing.")
 def trials(n_trials, data, listing) -> None:
-    """Train networks at the size of Hajjar et al. into records/integrable/trials.json: hours, and whole again after a stop."""
+    """Train networks at the size of Hajjar et al. into records/integrable/trials.json: hours, and may be interrupted."""
     wanted = paper_trials.plan(n_trials, data)
     found = {one["id"]: one for one in paper_trials.trials().entries}
     if listing:
