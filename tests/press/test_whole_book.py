@@ -15,7 +15,7 @@ READ = ("book/index.md", "book/what-we-found.md", "book/open-questions.md", *(
 def words(text: str) -> int:
     """Words of prose: no code, no displayed formulas, no options or fences of directives, no front matter."""
     text = re.sub(r"(?s)\A---\n.*?\n---\n", "", text)
-    text = re.sub(r"(?s)```\{(?:code|literal)[^\n]*\n.*?```|```\w*\n.*?```|\$\$.*?\$\$", "", text)
+    text = re.sub(r"(?ms)^(`{3,})(?:\w+|\{(?:code|literal)[^\n]*)\n.*?^\1$|\$\$.*?\$\$", "", text)
     text = re.sub(r"(?m)^(?:[`:]{3,}.*|:[\w-]+:.*|\(.*\)=)$", "", text)
     return len(text.split())
 
@@ -28,7 +28,7 @@ def running_text(section: str) -> str:
 
 def test_words_are_counted_without_what_is_not_prose():
     page = ("---\nhtml: no\n---\n# A title\n\n```python\ncode = 1\n```\n\n```{dln-figure} one fig-two\n:width: 3px\n"
-            "A caption.\n```\n\n$$a = b$$\n\n(label)=\nTwo words.\n")
+            "A caption.\n```\n\n$$a = b$$\n\n(label)=\nTwo words.\n\n```{dln-lab} one\n```\n")
     assert words(page) == 7
 
 
