@@ -14,7 +14,7 @@ PAGE = BOOK / "notebooks" / "integrable" / "paper-size.ipynb"
 
 
 def entry(name):
-    """A trial that ends where the paper's curves and tables do, give or take a thousandth."""
+    """A trial that ends where the paper's curves and tables do, give or take a thousandth, but for two that the page has otherwise."""
     data, model, activation, number = name.split("/")
     paper, shift = trials.published(), 0.001 * (int(number) - 3)
     n_steps = trials.point(data, model, activation, int(number))["n_steps"]
@@ -30,7 +30,11 @@ def entry(name):
         one |= {"loss": [2.302585] * 12, "last_loss": 2.302585, "last_output": 1e-9}
     if data == "mnist" and model in ("ipllr", "mup"):
         one |= {f"rank_{of}": list(paper.ranks("3a" if model == "ipllr" else "3b", activation, of)) for of in "hx"}
+    if (data, model) == ("cifar10", "ip_bias"):            # curves that hide each other: the page asks for log 10
+        one |= {"last_loss": 2.317 if activation == "tanh" else 2.303}
     accuracy = paper.accuracy(data, model, activation)
+    if (data, model) == ("cifar10", "mup") and activation in ("relu", "gelu"):          # disagrees
+        accuracy += 0.025
     accuracy = 0.15 if np.isnan(accuracy) else accuracy + (0 if accuracy < 0.11 else shift)
     return one | {"accuracy": accuracy, "accuracy_by_outputs": 0.1}
 
@@ -73,8 +77,8 @@ def test_an_empty_record_shows_the_paper_alone(monkeypatch, capsys):
 
 def test_one_trial_decides_what_hardly_scatters(monkeypatch, capsys):
     claims, titles, text = open_page(monkeypatch, capsys, list(trials.plan(1)))
-    assert {claim["id"].removeprefix("hajjar2021-size-") for claim in claims} == {"still", "relu", "rank"}
-    assert set(titles) == {"1 of 5 trials"} and "3 of 9 statements are tested: 3 agree, 0 disagree." in text
+    assert {claim["id"].removeprefix("hajjar2021-size-") for claim in claims} == {"still", "rank"}
+    assert set(titles) == {"1 of 5 trials"} and "2 of 9 statements are tested: 2 agree, 0 disagree." in text
     assert "IP-LLR ELU on MNIST, 1 of 5" in text and "nan" not in text
 
 
@@ -83,9 +87,9 @@ def test_a_record_in_the_middle_of_a_round_says_what_each_panel_has(monkeypatch,
     names += ["mnist/ip/relu/3", "cifar10/ipllr/relu/1"]
     claims, titles, text = open_page(monkeypatch, capsys, names)
     assert {claim["id"].removeprefix("hajjar2021-size-") for claim in claims} == {
-        "still", "relu", "rank", "table-4", "means-output", "means-loss"}
+        "still", "rank", "table-4"}
     assert {"2 of 5 trials", "2 to 3 of 5 trials", "not run yet"} == set(titles)
-    assert "Fig. 1b. IP-LLR, ELU" in text and "Table 5. CIFAR-10" in text
+    assert "Fig. 1b. IP-LLR, ELU" in text and "Table 5, µP. CIFAR-10" in text
     assert f"{len(names)} of 180 trials are in it" in text
 
 
@@ -94,7 +98,7 @@ def test_the_whole_record_tests_everything(monkeypatch, capsys):
     assert len(claims) == 9 and sum(claim.get("headline", False) for claim in claims) == 3
     assert all(claim["passed"] and claim["where"] for claim in claims)
     assert {(claim["profile"], claim["source"]) for claim in claims} == {("paper", "paper")}
-    assert set(titles) == {"5 of 5 trials"} and "9 of 9 statements are tested: 9 agree, 0 disagree." in text
+    assert set(titles) == {"5 of 5 trials"} and "9 of 9 statements are tested: 8 agree, 1 disagree." in text
     assert "Not enough trials yet" not in text
 
 
@@ -112,7 +116,7 @@ def test_what_does_not_agree_fails(monkeypatch, capsys, wrong):
     with pytest.raises(AssertionError, match="1 of 9 claims failed: hajjar2021-size-" + (
             "table-4" if wrong == "accuracy" else "elu")):
         open_page(monkeypatch, capsys, WHOLE, change)
-    assert "9 statements are tested: 8 agree, 1 disagree." in capsys.readouterr().out
+    assert "9 statements are tested: 7 agree, 2 disagree." in capsys.readouterr().out
 
 
 def test_the_committed_page_has_the_committed_record():
