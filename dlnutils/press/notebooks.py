@@ -175,7 +175,9 @@ def _yaml(path: Path) -> Any:
     """
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):           # the fast one, where it is
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)              # the fast one, where it is
+
+    class Loader(base):
         yaml_implicit_resolvers = {}
 
     for name, pattern, first in (

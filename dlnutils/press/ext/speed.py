@@ -6,6 +6,8 @@ where it reads them in parallel, too, which one of Jupyter Book's extensions doe
 
 from __future__ import annotations
 
+from typing import Any
+
 from sphinx.domains.std import StandardDomain
 
 from ..machine import cores
@@ -32,7 +34,7 @@ class Domain(StandardDomain):
 
     def __init__(self, env):
         super().__init__(env)
-        self.once = Once(env)
+        self.once: Any = Once(env)
 
     def _resolve_numref_xref(self, env, *rest):
         return super()._resolve_numref_xref(self.once, *rest)
