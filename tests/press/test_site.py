@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
@@ -14,6 +15,7 @@ from committed import BOOK, NOTEBOOKS, SECTIONS
 
 from dlnutils import __version__
 from dlnutils.press import ledger
+from dlnutils.press.ext import speed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -205,3 +207,11 @@ def test_mathematics_is_typeset_without_errors(site, pages, tmp_path):
         errors = [error.get("data-mjx-error") or error.get_text() for error in
                   rendered.select("mjx-merror, [data-mjx-error]")]
         assert not errors, f"{page.name}: {errors}"
+
+
+def test_a_page_with_numbered_figures_is_unpickled_once():
+    asked = []
+    environment = SimpleNamespace(config="the book's", get_doctree=lambda name: asked.append(name) or object())
+    once = speed.Once(environment)
+    assert once.get_doctree("a") is once.get_doctree("a") is not once.get_doctree("b") and asked == ["a", "b"]
+    assert once.config == "the book's"
