@@ -1,14 +1,17 @@
 """The same site in less time.
 
-Sphinx unpickles the whole page of a figure for each reference to its number: here once. And it writes pages in parallel only
-where it reads them in parallel, too, which one of Jupyter Book's extensions does not allow: here it writes in parallel.
+Sphinx unpickles the whole page of a figure for each reference to its number, and stems a word once a page: here both are done
+once. And it writes pages in parallel only where it reads them in parallel, too, which one of Jupyter Book's extensions does
+not allow: here it writes in parallel.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sphinx.domains.std import StandardDomain
+from sphinx.search.en import SearchEnglish
 
 from ..machine import cores
 
@@ -40,6 +43,14 @@ class Domain(StandardDomain):
         return super()._resolve_numref_xref(self.once, *rest)
 
 
+class Search(SearchEnglish):
+    """Sphinx's own index of English words; a stem is found once."""
+
+    def init(self, options):
+        super().init(options)
+        self.stem = cache(self.stem)
+
+
 def write_in_parallel(app, env) -> None:
     """When all pages were read: from here on use all cores."""
     app.parallel = cores()
@@ -48,5 +59,6 @@ def write_in_parallel(app, env) -> None:
 def setup(app):
     """What is kept is each process's own, so reading and writing may run in parallel."""
     app.add_domain(Domain, override=True)
+    app.add_search_language(Search)
     app.connect("env-updated", write_in_parallel)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
