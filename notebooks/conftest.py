@@ -50,6 +50,7 @@ def pytest_configure(config):
     config.option.nbval = config.option.nbval_current_env = True
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadscope"
+        config.option.loadscopereorder = False             # by number of tests, a few long ones would come last
 
 
 def pictures(outputs):
