@@ -90,6 +90,14 @@ def test_it_fits_a_phone(opened):
     assert not wide
 
 
+def test_equations_fit_a_phone(opened):
+    """With their numbers. They may shrink; those of the derivation, which no course asks to read on a phone, may scroll."""
+    opened.show("light", "phone")
+    wide = opened.page.evaluate("""() => [...document.querySelectorAll("div.math mjx-container")].filter((formula) =>
+      formula.scrollWidth > formula.clientWidth + 1).map((formula) => formula.textContent.slice(0, 60))""")
+    assert not wide or opened.name in ("book/derivation-dmft", "book/performance") or opened.name.startswith("records/"), wide
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_and_captions_are_legible(opened, mode):
     """Every text on the page's own ground, by the contrast formula of WCAG 2; formulas and code included."""
