@@ -12,7 +12,7 @@ LINT := .venv/.installed-lint
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 export DLN_CACHE := off
-# Containers often set it: then each of some 500 interpreters that one `make test` starts would compile every module anew.
+# Containers often set it: then every kernel and every command that `make test` starts would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: env book html pdf test test-rounding browser-test lint dist bench pins clean

@@ -24,10 +24,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def processor() -> str:
+def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name as its maker writes it, and its widest vectors: virtual machines give several one name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = facts.read_text(encoding="utf-8").splitlines()
         name, flags = (next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
                        for key in ("model name", "flags"))
     except OSError:

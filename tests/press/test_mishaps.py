@@ -114,6 +114,18 @@ def test_a_kernel_of_a_user_without_a_home_gets_one(tmp_path, monkeypatch):
     assert run.kernel_environment(tmp_path)["HOME"] == "/there"
 
 
+def test_two_processors_of_one_name_are_told_apart(tmp_path):
+    def named(text):
+        path = tmp_path / "cpuinfo"
+        path.write_text(text)
+        return machine.processor(path)
+    assert named("model name\t: Maker X\nflags\t\t: sse4_2 avx2 avx512f\nvmx flags\t: avx2\n") == "Maker X, AVX-512"
+    assert named("model name\t: Maker X\nflags\t\t: sse4_2 avx2\n") == "Maker X, AVX2"
+    assert named("model name\t: Maker X\n") == "Maker X"
+    nameless = machine.platform.processor() or machine.platform.machine()
+    assert named("Features\t: asimd\n") == nameless == machine.processor(tmp_path / "none")
+
+
 def test_cores_are_those_that_this_process_may_use(tmp_path, monkeypatch):
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
